@@ -1,0 +1,1 @@
+//! Builds, inspects and boots immutable appliance images.

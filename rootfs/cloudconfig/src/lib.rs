@@ -1,0 +1,1 @@
+//! The user-data document: parse and validate as a whole.

@@ -1,0 +1,3 @@
+//! The multi-call program.
+
+fn main() {}

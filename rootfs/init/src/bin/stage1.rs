@@ -1,0 +1,3 @@
+//! Stage 1.
+
+fn main() {}

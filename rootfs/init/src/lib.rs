@@ -1,0 +1,1 @@
+//! Stage 1 (initramfs) and PID 1.
