@@ -1,1 +1,7 @@
-//! The only unsafe code: mounts, device-mapper, modules, reboot.
+//! The only crate with `unsafe`: kernel interfaces that no safe crate covers, behind safe faces.
+//!
+//! Each module is one kernel interface. Nothing here decides anything: which slot, which
+//! partition, which module to load is for the crates above. Start with [`mount`], [`dm`] and
+//! [`modules`], in the order in which a boot needs them.
+
+pub mod watchdog;
