@@ -1,0 +1,176 @@
+//! Mounting: mount(2), umount2(2), and what changes the root directory.
+
+use nix::mount::{MntFlags, MsFlags, umount2};
+use std::io;
+use std::path::{Path, PathBuf};
+
+pub use nix::mount::MsFlags as Flags;
+
+/// One mount, as data. mount(2) gives the meaning of each field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// Device, or the file system's name where there is none.
+    pub source: PathBuf,
+    /// Directory to mount on.
+    pub target: PathBuf,
+    /// File system type.
+    pub fs_type: &'static str,
+    /// `MS_*` flags.
+    pub flags: Flags,
+    /// Options of the file system, separated by commas.
+    pub options: String,
+}
+
+/// A mount that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// mount(2) refused it.
+    #[error("cannot mount {} ({fs_type}) on {}: {cause}", source_name.display(), target.display())]
+    Mount {
+        /// Device or name.
+        source_name: PathBuf,
+        /// Where.
+        target: PathBuf,
+        /// File system type.
+        fs_type: &'static str,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+    /// The mount could not be moved.
+    #[error("cannot move the mount on {} to {}: {cause}", from.display(), to.display())]
+    Move {
+        /// Where it is.
+        from: PathBuf,
+        /// Where it should be.
+        to: PathBuf,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+    /// The mount could not be undone.
+    #[error("cannot unmount {}: {cause}", target.display())]
+    Unmount {
+        /// Where.
+        target: PathBuf,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+    /// The mount's flags could not be changed.
+    #[error("cannot remount {}: {cause}", target.display())]
+    Remount {
+        /// Where.
+        target: PathBuf,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+    /// The root directory could not be switched.
+    #[error("cannot make {} the root directory: {cause}", root.display())]
+    SwitchRoot {
+        /// The new root.
+        root: PathBuf,
+        /// The kernel's reason.
+        cause: io::Error,
+    },
+}
+
+impl Mount {
+    /// A mount without flags and options.
+    pub fn new(source: impl Into<PathBuf>, target: impl Into<PathBuf>, fs_type: &'static str) -> Self {
+        Self {
+            source: source.into(),
+            target: target.into(),
+            fs_type,
+            flags: Flags::empty(),
+            options: String::new(),
+        }
+    }
+
+    /// The same with these flags.
+    #[must_use]
+    pub fn flags(self, flags: Flags) -> Self {
+        Self { flags, ..self }
+    }
+
+    /// The same with these options.
+    #[must_use]
+    pub fn options(self, options: impl Into<String>) -> Self {
+        Self { options: options.into(), ..self }
+    }
+
+    /// Mounts it.
+    ///
+    /// # Errors
+    /// [`MountError::Mount`].
+    pub fn mount(&self) -> Result<(), MountError> {
+        nix::mount::mount(
+            Some(&self.source),
+            &self.target,
+            Some(self.fs_type),
+            self.flags,
+            Some(self.options.as_str()),
+        )
+        .map_err(|cause| MountError::Mount {
+            source_name: self.source.clone(),
+            target: self.target.clone(),
+            fs_type: self.fs_type,
+            cause: cause.into(),
+        })
+    }
+}
+
+/// Moves the mount on `from` to `to` (`MS_MOVE`).
+///
+/// # Errors
+/// [`MountError::Move`].
+pub fn move_mount(from: &Path, to: &Path) -> Result<(), MountError> {
+    nix::mount::mount(Some(from), to, None::<&str>, MsFlags::MS_MOVE, None::<&str>)
+        .map_err(|cause| MountError::Move { from: from.into(), to: to.into(), cause: cause.into() })
+}
+
+/// Makes all mounts of this mount namespace private, so that changes stay inside (`MS_REC|MS_PRIVATE`).
+///
+/// # Errors
+/// [`MountError::Remount`].
+pub fn make_private() -> Result<(), MountError> {
+    let root = Path::new("/");
+    nix::mount::mount(None::<&str>, root, None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+        .map_err(|cause| MountError::Remount { target: root.into(), cause: cause.into() })
+}
+
+/// Remounts the file system at `target` read-only, which writes out all that is pending.
+///
+/// # Errors
+/// [`MountError::Remount`]: `EBUSY` when a file is open for writing.
+pub fn remount_read_only(target: &Path) -> Result<(), MountError> {
+    nix::mount::mount(
+        None::<&str>,
+        target,
+        None::<&str>,
+        MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY,
+        None::<&str>,
+    )
+    .map_err(|cause| MountError::Remount { target: target.into(), cause: cause.into() })
+}
+
+/// Unmounts `target`. It must not be in use.
+///
+/// # Errors
+/// [`MountError::Unmount`].
+pub fn unmount(target: &Path) -> Result<(), MountError> {
+    umount2(target, MntFlags::UMOUNT_NOFOLLOW)
+        .map_err(|cause| MountError::Unmount { target: target.into(), cause: cause.into() })
+}
+
+/// Makes the mount at `root` the root directory of this process and, if it is PID 1, of all
+/// that it will start: what switch_root(8) does after it has emptied the initramfs.
+///
+/// # Errors
+/// [`MountError::SwitchRoot`].
+pub fn switch_root(root: &Path) -> Result<(), MountError> {
+    let switch = || -> nix::Result<()> {
+        nix::unistd::chdir(root)?;
+        nix::mount::mount(Some("."), "/", None::<&str>, MsFlags::MS_MOVE, None::<&str>)?;
+        nix::unistd::chroot(".")?;
+        nix::unistd::chdir("/")
+    };
+    switch().map_err(|cause| MountError::SwitchRoot { root: root.into(), cause: cause.into() })
+}
