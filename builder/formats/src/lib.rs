@@ -10,3 +10,4 @@
 pub mod read_at;
 pub mod stream;
 pub mod tree;
+pub mod verity;
