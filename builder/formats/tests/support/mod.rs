@@ -30,7 +30,7 @@ pub(crate) fn succeed(tool: &str, package: &str, arguments: &[&str]) -> String {
     stdout
 }
 
-/// Bytes without a pattern, the same for the same seed (SplitMix64).
+/// Bytes without a pattern, the same for the same seed (`SplitMix64`).
 pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let words = std::iter::repeat_with(|| {
