@@ -7,3 +7,4 @@
 pub mod bless;
 pub mod setup;
 pub mod stage1;
+pub mod unit;

@@ -9,5 +9,6 @@ pub mod efivar;
 pub mod modules;
 pub mod mount;
 pub mod power;
+pub mod process;
 pub mod uevent;
 pub mod watchdog;

@@ -1,0 +1,503 @@
+//! The meaning of each key: applies one assignment to a [`Unit`].
+
+use super::command::{assignments, parse as parse_command};
+use super::condition::{Condition, Test};
+use super::config::{
+    Context, DIRECTORIES, EmergencyAction, ExitSet, KillMode, NotifyAccess, PHASES, RELATIONS, Restart,
+    Service, ServiceType, Stream, Unit, WorkingDirectory,
+};
+use super::name::UnitName;
+use super::specifier::{Facts, expand};
+use super::syntax::Entry;
+use super::value;
+use super::words::split;
+use super::{Fault, unsupported};
+use std::path::PathBuf;
+
+/// Applies `entry` to `unit`. The outcome of an empty value is as systemd's: lists are emptied,
+/// single values go back to their default.
+///
+/// # Errors
+/// A [`Fault`]: the line is unknown, unsupported or has a bad value, and changes nothing.
+pub fn apply(unit: &mut Unit, entry: &Entry, facts: &Facts) -> Result<(), Fault> {
+    let scope = Scope { entry, facts, name: unit.name.clone() };
+    match entry.section.as_str() {
+        "Unit" => unit_section(unit, &scope),
+        "Install" => install_section(unit, &scope),
+        // Where these stood before systemd 230; it takes them there still.
+        "Service" if entry.key.starts_with("StartLimit") => unit_section(unit, &scope),
+        "Service" => match &mut unit.service {
+            Some(service) => service_section(service, &scope),
+            None => Err(Fault::UnknownSection("Service".into())),
+        },
+        section if section.starts_with("X-") => Ok(()),
+        section if unsupported::SECTIONS.contains(&section) => Ok(()), // said once, for the whole unit
+        section => Err(Fault::UnknownSection(section.to_owned())),
+    }
+}
+
+/// One line with what is needed to read it.
+struct Scope<'a> {
+    entry: &'a Entry,
+    facts: &'a Facts,
+    name: UnitName,
+}
+
+impl Scope<'_> {
+    fn text(&self) -> &str {
+        &self.entry.value
+    }
+
+    fn invalid(&self, why: impl std::fmt::Display) -> Fault {
+        Fault::Invalid { key: self.entry.key.clone(), value: self.entry.value.clone(), why: why.to_string() }
+    }
+
+    fn unknown(&self) -> Fault {
+        let (section, key) = (self.entry.section.clone(), self.entry.key.clone());
+        if unsupported::is_known(&section, &key) {
+            Fault::Unsupported { section, key }
+        } else {
+            Fault::UnknownKey { section, key }
+        }
+    }
+
+    fn expand(&self, text: &str) -> Result<String, Fault> {
+        expand(text, &self.name, self.facts).map_err(|why| self.invalid(why))
+    }
+
+    fn expanded(&self) -> Result<String, Fault> {
+        self.expand(self.text())
+    }
+
+    fn words(&self) -> Result<Vec<String>, Fault> {
+        let words = split(self.text()).map_err(|why| self.invalid(why))?;
+        words.iter().map(|word| self.expand(word)).collect()
+    }
+
+    fn want<T>(&self, found: Option<T>, what: &str) -> Result<T, Fault> {
+        found.ok_or_else(|| self.invalid(format_args!("want {what}")))
+    }
+
+    fn boolean(&self) -> Result<bool, Fault> {
+        self.want(value::boolean(self.text()), "yes or no")
+    }
+
+    fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
+        if self.text().is_empty() { Ok(default) } else { self.boolean() }
+    }
+
+    fn span(&self) -> Result<value::Span, Fault> {
+        self.want(value::span(self.text()), "a time span such as 5min 20s")
+    }
+
+    fn timeout(&self) -> Result<value::Span, Fault> {
+        self.want(value::timeout(self.text()), "a time span such as 5min 20s")
+    }
+
+    fn number<T: std::str::FromStr>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
+    where
+        T: PartialOrd + std::fmt::Display,
+    {
+        let found = self.text().parse().ok().filter(|number| range.contains(number));
+        self.want(found, &format!("a number from {} to {}", range.start(), range.end()))
+    }
+
+    fn absolute(&self, path: &str) -> Result<PathBuf, Fault> {
+        let path = self.expand(path)?;
+        if path.starts_with('/') { Ok(path.into()) } else { Err(self.invalid("want an absolute path")) }
+    }
+
+    /// Adds the words to a list; an empty value empties it.
+    fn append(&self, list: &mut Vec<String>) -> Result<(), Fault> {
+        if self.text().is_empty() {
+            list.clear();
+        } else {
+            list.extend(self.words()?);
+        }
+        Ok(())
+    }
+
+    fn optional(&self) -> Result<Option<String>, Fault> {
+        if self.text().is_empty() { Ok(None) } else { self.expanded().map(Some) }
+    }
+}
+
+fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
+    let key = match at.entry.key.as_str() {
+        "BindTo" => "BindsTo",
+        key => key,
+    };
+    if let Some((_, relation)) = RELATIONS.iter().find(|(known, _)| *known == key) {
+        if at.text().is_empty() {
+            unit.relations.remove(relation);
+        }
+        for word in at.words()? {
+            let name = UnitName::parse(&word).map_err(|why| at.invalid(why))?;
+            if name.is_template() {
+                return Err(at.invalid("want a unit, not a template"));
+            }
+            unit.relate(*relation, name);
+        }
+        return Ok(());
+    }
+    for (prefix, assert) in [("Condition", false), ("Assert", true)] {
+        if let Some(test) = key.strip_prefix(prefix).and_then(Test::from_key) {
+            let list = if assert { &mut unit.asserts } else { &mut unit.conditions };
+            if at.text().is_empty() {
+                list.clear();
+                return Ok(());
+            }
+            let expanded = at.expanded()?;
+            let condition = at.want(Condition::parse(test, &expanded), "something behind ! and |")?;
+            list.push(condition);
+            return Ok(());
+        }
+    }
+    match key {
+        "Description" => unit.description = at.optional()?.unwrap_or_else(|| unit.name.as_str().to_owned()),
+        "Documentation" => at.append(&mut unit.documentation)?,
+        "DefaultDependencies" => unit.default_dependencies = at.boolean_or(true)?,
+        "RefuseManualStart" => unit.refuse_manual_start = at.boolean_or(false)?,
+        "RefuseManualStop" => unit.refuse_manual_stop = at.boolean_or(false)?,
+        "AllowIsolate" => unit.allow_isolate = at.boolean_or(false)?,
+        "IgnoreOnIsolate" => unit.ignore_on_isolate = at.boolean_or(false)?,
+        "StartLimitIntervalSec" | "StartLimitInterval" => unit.start_limit_interval = at.span()?,
+        "StartLimitBurst" => unit.start_limit_burst = at.number(0..=u32::MAX)?,
+        "StartLimitAction" => unit.start_limit_action = emergency_action(at)?,
+        "FailureAction" => unit.failure_action = emergency_action(at)?,
+        "JobTimeoutSec" => unit.job_timeout = at.timeout()?,
+        _ => return Err(at.unknown()),
+    }
+    Ok(())
+}
+
+fn emergency_action(at: &Scope<'_>) -> Result<EmergencyAction, Fault> {
+    Ok(match at.text() {
+        "" | "none" => EmergencyAction::None,
+        "reboot" => EmergencyAction::Reboot,
+        "reboot-force" | "reboot-immediate" => EmergencyAction::RebootForce,
+        "poweroff" => EmergencyAction::Poweroff,
+        _ => return Err(at.invalid("want none, reboot, reboot-force, reboot-immediate or poweroff")),
+    })
+}
+
+fn install_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
+    // Specifiers are replaced when the unit is enabled, with the instance's name: systemd.unit(5).
+    let words = split(at.text()).map_err(|why| at.invalid(why))?;
+    let install = &mut unit.install;
+    let list = match at.entry.key.as_str() {
+        "WantedBy" => &mut install.wanted_by,
+        "RequiredBy" => &mut install.required_by,
+        "Alias" => &mut install.alias,
+        "Also" => &mut install.also,
+        "DefaultInstance" => {
+            install.default_instance = words.into_iter().next();
+            return Ok(());
+        }
+        _ => return Err(at.unknown()),
+    };
+    if words.is_empty() {
+        list.clear();
+    }
+    list.extend(words);
+    Ok(())
+}
+
+fn service_section(service: &mut Service, at: &Scope<'_>) -> Result<(), Fault> {
+    let key = at.entry.key.as_str();
+    if let Some((_, phase)) = PHASES.iter().find(|(known, _)| *known == key) {
+        let list = service.commands.entry(*phase).or_default();
+        if at.text().is_empty() {
+            list.clear();
+        } else {
+            list.extend(parse_command(at.text(), &at.name, at.facts).map_err(|why| at.invalid(why))?);
+        }
+        return Ok(());
+    }
+    match key {
+        "Type" => {
+            service.kind = match at.text() {
+                "" | "simple" => ServiceType::Simple,
+                "exec" => ServiceType::Exec,
+                "oneshot" => ServiceType::Oneshot,
+                "notify" => ServiceType::Notify,
+                "forking" => ServiceType::Forking,
+                "idle" | "dbus" | "notify-reload" => return Err(at.invalid("this type is not supported")),
+                _ => return Err(at.invalid("want simple, exec, oneshot, notify or forking")),
+            }
+        }
+        "RemainAfterExit" => service.remain_after_exit = at.boolean_or(false)?,
+        "PIDFile" => {
+            service.pid_file = match at.optional()? {
+                Some(path) if path.starts_with('/') => Some(path.into()),
+                Some(path) => Some(PathBuf::from("/run").join(path)),
+                None => None,
+            }
+        }
+        "Restart" => {
+            service.restart = match at.text() {
+                "" | "no" => Restart::No,
+                "always" => Restart::Always,
+                "on-success" => Restart::OnSuccess,
+                "on-failure" => Restart::OnFailure,
+                "on-abnormal" => Restart::OnAbnormal,
+                "on-watchdog" => Restart::OnWatchdog,
+                "on-abort" => Restart::OnAbort,
+                _ => {
+                    return Err(
+                        at.invalid("want no, always, or on- success, failure, abnormal, watchdog, abort")
+                    );
+                }
+            }
+        }
+        "RestartSec" => {
+            service.restart_delay = at.want(at.span()?, "a time span that ends")?;
+        }
+        "TimeoutSec" => {
+            service.start_timeout = Some(at.timeout()?);
+            service.stop_timeout = at.timeout()?;
+        }
+        "TimeoutStartSec" => service.start_timeout = Some(at.timeout()?),
+        "TimeoutStopSec" => service.stop_timeout = at.timeout()?,
+        "RuntimeMaxSec" => service.runtime_max = at.timeout()?,
+        "WatchdogSec" => service.watchdog = at.timeout()?,
+        "NotifyAccess" => {
+            service.notify_access = match at.text() {
+                "" => None,
+                "none" => Some(NotifyAccess::None),
+                "main" => Some(NotifyAccess::Main),
+                "exec" => Some(NotifyAccess::Exec),
+                "all" => Some(NotifyAccess::All),
+                _ => return Err(at.invalid("want none, main, exec or all")),
+            }
+        }
+        "KillMode" => {
+            service.kill_mode = match at.text() {
+                "" | "control-group" => KillMode::ControlGroup,
+                "mixed" => KillMode::Mixed,
+                "process" => KillMode::Process,
+                "none" => KillMode::None,
+                _ => return Err(at.invalid("want control-group, mixed, process or none")),
+            }
+        }
+        "KillSignal" => service.kill_signal = at.want(value::signal(at.text()), "a signal")?,
+        "SendSIGKILL" => service.send_sigkill = at.boolean_or(true)?,
+        "SendSIGHUP" => service.send_sighup = at.boolean_or(false)?,
+        "SuccessExitStatus" => exit_set(&mut service.success, at)?,
+        "RestartPreventExitStatus" => exit_set(&mut service.restart_prevent, at)?,
+        "RestartForceExitStatus" => exit_set(&mut service.restart_force, at)?,
+        _ => return context_key(&mut service.context, at),
+    }
+    Ok(())
+}
+
+fn exit_set(set: &mut ExitSet, at: &Scope<'_>) -> Result<(), Fault> {
+    if at.text().is_empty() {
+        *set = ExitSet::default();
+    }
+    for word in at.words()? {
+        if let Ok(code) = word.parse::<u8>() {
+            set.codes.push(i32::from(code));
+        } else if let Some(code) = sys::process::exit_code_by_name(&word) {
+            set.codes.push(code);
+        } else {
+            set.signals
+                .push(at.want(value::signal(&word), "exit codes from 0 to 255, their names, or signals")?);
+        }
+    }
+    Ok(())
+}
+
+fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
+    let key = at.entry.key.as_str();
+    if let Some(limit) = key.strip_prefix("Limit").and_then(sys::process::limit_name) {
+        context.limits.insert(limit, limit_value(limit, at)?);
+        return Ok(());
+    }
+    let (base, is_mode) = key.strip_suffix("Mode").map_or((key, false), |base| (base, true));
+    if let Some((_, kind, ..)) = DIRECTORIES.iter().find(|(known, ..)| *known == base) {
+        let entry = context.directories.entry(*kind).or_default();
+        if is_mode {
+            entry.mode = at.want(value::mode(at.text()), "an octal mode")?;
+        } else if at.text().is_empty() {
+            entry.names.clear();
+        } else {
+            let words = at.words()?;
+            let bad = |word: &&String| word.starts_with('/') || word.split('/').any(|part| part == "..");
+            if let Some(word) = words.iter().find(bad) {
+                return Err(at.invalid(format_args!("`{word}` must be relative, without `..`")));
+            }
+            entry.names.extend(words);
+        }
+        return Ok(());
+    }
+    match key {
+        "Environment" => {
+            if at.text().is_empty() {
+                context.environment.clear();
+            }
+            let pairs = assignments(at.words()?);
+            context
+                .environment
+                .extend(pairs.map_err(|word| at.invalid(format_args!("`{word}` is not NAME=value")))?);
+        }
+        "EnvironmentFile" => {
+            if at.text().is_empty() {
+                context.environment_files.clear();
+                return Ok(());
+            }
+            let (text, optional) =
+                at.text().strip_prefix('-').map_or((at.text(), false), |rest| (rest, true));
+            let path = at.absolute(text)?;
+            context.environment_files.push((path.to_string_lossy().into_owned(), optional));
+        }
+        "PassEnvironment" => at.append(&mut context.pass_environment)?,
+        "UnsetEnvironment" => at.append(&mut context.unset_environment)?,
+        "User" => context.user = at.optional()?,
+        "Group" => context.group = at.optional()?,
+        "SupplementaryGroups" => at.append(&mut context.supplementary_groups)?,
+        "WorkingDirectory" => {
+            let (text, optional) =
+                at.text().strip_prefix('-').map_or((at.text(), false), |rest| (rest, true));
+            context.working_directory = match text {
+                "" => None,
+                "~" => Some(WorkingDirectory { path: None, optional }),
+                path => Some(WorkingDirectory { path: Some(at.absolute(path)?), optional }),
+            }
+        }
+        "UMask" => context.umask = at.want(value::mode(at.text()), "an octal mode")?,
+        "Nice" => context.nice = Some(at.number(-20..=19)?),
+        "OOMScoreAdjust" => context.oom_score_adjust = Some(at.number(-1000..=1000)?),
+        "StandardInput" => {
+            context.stdin = match at.text() {
+                "" | "null" => Stream::Null,
+                "tty" | "tty-force" => Stream::Tty,
+                text => match text.strip_prefix("file:") {
+                    Some(path) => Stream::File(at.absolute(path)?),
+                    None => return Err(at.invalid("want null, tty, tty-force or file:PATH")),
+                },
+            }
+        }
+        "StandardOutput" => context.stdout = output(at, Stream::Journal)?,
+        "StandardError" => context.stderr = output(at, Stream::Inherit)?,
+        "TTYPath" => context.tty_path = at.absolute(at.text())?,
+        "SyslogIdentifier" => context.syslog_identifier = at.optional()?,
+        "SyslogLevel" => {
+            let names = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+            let found = names.iter().position(|name| *name == at.text());
+            context.syslog_level =
+                at.want(found, "emerg, alert, crit, err, warning, notice, info or debug")? as u8;
+        }
+        "SyslogLevelPrefix" => context.syslog_level_prefix = at.boolean_or(true)?,
+        "RuntimeDirectoryPreserve" => context.runtime_directory_preserve = at.boolean_or(false)?,
+        "NoNewPrivileges" => context.no_new_privileges = at.boolean_or(false)?,
+        "CapabilityBoundingSet" => {
+            let all = (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1;
+            context.bounding_set = Some(capabilities(context.bounding_set, all, at)?);
+        }
+        "AmbientCapabilities" => {
+            let known = (context.ambient != 0).then_some(context.ambient);
+            context.ambient = capabilities(known, (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1, at)?;
+        }
+        "IgnoreSIGPIPE" => context.ignore_sigpipe = at.boolean_or(true)?,
+        "Slice" => {
+            let name = at.optional()?.map(|name| UnitName::parse(&name)).transpose();
+            let name = name.map_err(|why| at.invalid(why))?;
+            if name.as_ref().is_some_and(|name| name.kind() != super::Kind::Slice) {
+                return Err(at.invalid("want a name that ends in .slice"));
+            }
+            context.slice = name;
+        }
+        "Delegate" => context.delegate = at.boolean_or(false)?,
+        _ => return cgroup_key(context, at),
+    }
+    Ok(())
+}
+
+fn output(at: &Scope<'_>, default: Stream) -> Result<Stream, Fault> {
+    Ok(match at.text() {
+        "" => default,
+        "null" => Stream::Null,
+        "inherit" => Stream::Inherit,
+        "journal" | "syslog" | "kmsg" => Stream::Journal,
+        "journal+console" | "syslog+console" | "kmsg+console" => Stream::JournalAndConsole,
+        "tty" => Stream::Tty,
+        text => match text.split_once(':') {
+            Some(("file", path)) => Stream::File(at.absolute(path)?),
+            Some(("append", path)) => Stream::Append(at.absolute(path)?),
+            Some(("truncate", path)) => Stream::Truncate(at.absolute(path)?),
+            _ => {
+                return Err(at.invalid(
+                    "want null, inherit, journal, journal+console, tty, or file:, append:, truncate: and a path",
+                ));
+            }
+        },
+    })
+}
+
+fn limit_value(limit: &str, at: &Scope<'_>) -> Result<(u64, u64), Fault> {
+    let one = |text: &str| match (text, limit) {
+        ("infinity", _) => Some(u64::MAX),
+        (_, "CPU") => Some(value::span(text)??.as_secs()),
+        (_, "RTTIME") => u64::try_from(value::span(text)??.as_micros()).ok(),
+        // As -20..19, or the raw 1..40: systemd.exec(5).
+        (_, "NICE") => match text.strip_prefix(['+', '-']) {
+            Some(_) => u64::try_from(20 - text.parse::<i64>().ok().filter(|n| (-20..=19).contains(n))?).ok(),
+            None => text.parse().ok(),
+        },
+        _ => value::size(text),
+    };
+    let (soft, hard) = at.text().split_once(':').unwrap_or((at.text(), at.text()));
+    let pair = one(soft.trim()).zip(one(hard.trim())).filter(|(soft, hard)| soft <= hard);
+    at.want(pair, "a limit, infinity, or SOFT:HARD")
+}
+
+/// Words of capability names; `~` takes them away. Several lines add up (systemd.exec(5)).
+fn capabilities(before: Option<u64>, all: u64, at: &Scope<'_>) -> Result<u64, Fault> {
+    let (text, invert) = at.text().strip_prefix('~').map_or((at.text(), false), |rest| (rest, true));
+    let mut mask = 0_u64;
+    for word in text.split_whitespace() {
+        let number = sys::process::capability_by_name(word);
+        mask |= 1 << at.want(number, "capability names such as CAP_NET_BIND_SERVICE")?;
+    }
+    Ok(match (invert, before) {
+        (false, _) if text.is_empty() => 0,
+        (false, before) => before.unwrap_or(0) | mask,
+        (true, before) => before.unwrap_or(all) & !mask,
+    })
+}
+
+fn cgroup_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
+    let weight = |default: &str| match at.text() {
+        "" => Some(default.to_owned()),
+        text => text.parse::<u16>().ok().filter(|n| (1..=10_000).contains(n)).map(|n| n.to_string()),
+    };
+    let bytes = || match at.text() {
+        "" | "infinity" => Some("max".to_owned()),
+        text => value::size(text).map(|bytes| bytes.to_string()),
+    };
+    let (file, text) = match at.entry.key.as_str() {
+        "MemoryMax" => ("memory.max", bytes()),
+        "MemoryHigh" => ("memory.high", bytes()),
+        "MemorySwapMax" => ("memory.swap.max", bytes()),
+        "MemoryMin" => ("memory.min", bytes()),
+        "MemoryLow" => ("memory.low", bytes()),
+        "TasksMax" => ("pids.max", bytes()),
+        "CPUWeight" => ("cpu.weight", weight("100")),
+        "IOWeight" => ("io.weight", weight("100")),
+        "CPUQuota" => {
+            // Of one processor, per period of 100 ms: systemd.resource-control(5).
+            let percent = at.text().strip_suffix('%').and_then(|text| text.parse::<u64>().ok());
+            let quota = percent.and_then(|percent| percent.checked_mul(1000)).filter(|quota| *quota > 0);
+            let text = quota.map(|quota| format!("{quota} 100000"));
+            ("cpu.max", if at.text().is_empty() { Some("max 100000".to_owned()) } else { text })
+        }
+        // Accounting is always on in cgroup v2, so both values are already met or harmless.
+        "MemoryAccounting" | "TasksAccounting" | "CPUAccounting" | "IOAccounting" => {
+            return at.boolean_or(true).map(|_| ());
+        }
+        _ => return Err(at.unknown()),
+    };
+    context.cgroup.insert(file, at.want(text, "a size, a weight from 1 to 10000, or a percentage")?);
+    Ok(())
+}

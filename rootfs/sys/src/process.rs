@@ -1,0 +1,627 @@
+//! Starting a process in its cgroup with everything a service asks for.
+//!
+//! PID 1 has threads and must not block, so the child between `clone3` and `execve` may only
+//! make system calls: every string, list and table is made before, by [`Plan`]'s owner. That is
+//! why this is unsafe code and not `std::process`: the latter has no cgroup, no capabilities, no
+//! limits, and waits for the outcome of `execve`. Here the outcome comes through a pipe that the
+//! caller reads when it likes ([`read_outcome`]).
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+/// The largest capability number of Linux 6.1 (`CAP_CHECKPOINT_RESTORE`).
+pub const LAST_CAPABILITY: u32 = 40;
+
+const CAPABILITIES: [&str; 41] = [
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "DAC_READ_SEARCH",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "SETGID",
+    "SETUID",
+    "SETPCAP",
+    "LINUX_IMMUTABLE",
+    "NET_BIND_SERVICE",
+    "NET_BROADCAST",
+    "NET_ADMIN",
+    "NET_RAW",
+    "IPC_LOCK",
+    "IPC_OWNER",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_CHROOT",
+    "SYS_PTRACE",
+    "SYS_PACCT",
+    "SYS_ADMIN",
+    "SYS_BOOT",
+    "SYS_NICE",
+    "SYS_RESOURCE",
+    "SYS_TIME",
+    "SYS_TTY_CONFIG",
+    "MKNOD",
+    "LEASE",
+    "AUDIT_WRITE",
+    "AUDIT_CONTROL",
+    "SETFCAP",
+    "MAC_OVERRIDE",
+    "MAC_ADMIN",
+    "SYSLOG",
+    "WAKE_ALARM",
+    "BLOCK_SUSPEND",
+    "AUDIT_READ",
+    "PERFMON",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+];
+
+/// Number of a capability, named with or without `CAP_`, in any case (capabilities(7)).
+pub fn capability_by_name(name: &str) -> Option<u32> {
+    let name = name.to_ascii_uppercase();
+    let name = name.strip_prefix("CAP_").unwrap_or(&name);
+    CAPABILITIES.iter().position(|known| *known == name).map(|number| number as u32)
+}
+
+const LIMITS: [(&str, libc::__rlimit_resource_t); 16] = [
+    ("CPU", libc::RLIMIT_CPU),
+    ("FSIZE", libc::RLIMIT_FSIZE),
+    ("DATA", libc::RLIMIT_DATA),
+    ("STACK", libc::RLIMIT_STACK),
+    ("CORE", libc::RLIMIT_CORE),
+    ("RSS", libc::RLIMIT_RSS),
+    ("NOFILE", libc::RLIMIT_NOFILE),
+    ("AS", libc::RLIMIT_AS),
+    ("NPROC", libc::RLIMIT_NPROC),
+    ("MEMLOCK", libc::RLIMIT_MEMLOCK),
+    ("LOCKS", libc::RLIMIT_LOCKS),
+    ("SIGPENDING", libc::RLIMIT_SIGPENDING),
+    ("MSGQUEUE", libc::RLIMIT_MSGQUEUE),
+    ("NICE", libc::RLIMIT_NICE),
+    ("RTPRIO", libc::RLIMIT_RTPRIO),
+    ("RTTIME", libc::RLIMIT_RTTIME),
+];
+
+/// The resource of `LimitNOFILE=` and its kin, by what follows `Limit`; its own static name.
+pub fn limit_name(name: &str) -> Option<&'static str> {
+    LIMITS.iter().find(|(known, _)| *known == name).map(|(known, _)| *known)
+}
+
+/// Where between fork and exec a child failed. The exit code of the child says it too
+/// (systemd.exec(5), "Process Exit Codes").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+#[expect(missing_docs, reason = "each variant is systemd's name of the exit code")]
+pub enum Step {
+    Chdir = 200,
+    Nice = 201,
+    Fds = 202,
+    Exec = 203,
+    Limits = 205,
+    OomAdjust = 206,
+    SignalMask = 207,
+    Stdin = 208,
+    Stdout = 209,
+    Group = 216,
+    User = 217,
+    Capabilities = 218,
+    Cgroup = 219,
+    Setsid = 220,
+    Stderr = 222,
+    NoNewPrivileges = 227,
+    RuntimeDirectory = 233,
+    StateDirectory = 238,
+    CacheDirectory = 239,
+    LogsDirectory = 240,
+    ConfigurationDirectory = 241,
+}
+
+const STEPS: [(Step, &str); 21] = [
+    (Step::Chdir, "CHDIR"),
+    (Step::Nice, "NICE"),
+    (Step::Fds, "FDS"),
+    (Step::Exec, "EXEC"),
+    (Step::Limits, "LIMITS"),
+    (Step::OomAdjust, "OOM_ADJUST"),
+    (Step::SignalMask, "SIGNAL_MASK"),
+    (Step::Stdin, "STDIN"),
+    (Step::Stdout, "STDOUT"),
+    (Step::Group, "GROUP"),
+    (Step::User, "USER"),
+    (Step::Capabilities, "CAPABILITIES"),
+    (Step::Cgroup, "CGROUP"),
+    (Step::Setsid, "SETSID"),
+    (Step::Stderr, "STDERR"),
+    (Step::NoNewPrivileges, "NO_NEW_PRIVILEGES"),
+    (Step::RuntimeDirectory, "RUNTIME_DIRECTORY"),
+    (Step::StateDirectory, "STATE_DIRECTORY"),
+    (Step::CacheDirectory, "CACHE_DIRECTORY"),
+    (Step::LogsDirectory, "LOGS_DIRECTORY"),
+    (Step::ConfigurationDirectory, "CONFIGURATION_DIRECTORY"),
+];
+
+/// Exit codes of sysexits(3), which units may name.
+const SYSEXITS: [(&str, i32); 15] = [
+    ("USAGE", 64),
+    ("DATAERR", 65),
+    ("NOINPUT", 66),
+    ("NOUSER", 67),
+    ("NOHOST", 68),
+    ("UNAVAILABLE", 69),
+    ("SOFTWARE", 70),
+    ("OSERR", 71),
+    ("OSFILE", 72),
+    ("CANTCREAT", 73),
+    ("IOERR", 74),
+    ("TEMPFAIL", 75),
+    ("PROTOCOL", 76),
+    ("NOPERM", 77),
+    ("CONFIG", 78),
+];
+
+/// An exit code by the name that `SuccessExitStatus=` takes: `TEMPFAIL`, `EXEC`, …
+pub fn exit_code_by_name(name: &str) -> Option<i32> {
+    let step = STEPS.iter().find(|(_, known)| *known == name).map(|(step, _)| *step as i32);
+    step.or_else(|| SYSEXITS.iter().find(|(known, _)| *known == name).map(|(_, code)| *code))
+}
+
+impl std::fmt::Display for Step {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(STEPS.iter().find(|(step, _)| step == self).map_or("", |(_, name)| name))
+    }
+}
+
+/// A file opened in the child as a standard stream.
+#[derive(Debug)]
+pub enum Stream {
+    /// A descriptor of the parent.
+    Fd(OwnedFd),
+    /// A path with open(2) flags; a terminal is made the controlling one when it is stdin.
+    Open(CString, i32),
+    /// The same as the stream before it: stdout as stdin, stderr as stdout.
+    Same,
+}
+
+/// A folder made and given to the user before the program starts.
+#[derive(Debug)]
+pub struct Folder {
+    /// Absolute path; its parents are entries before it.
+    pub path: CString,
+    /// Mode.
+    pub mode: u32,
+    /// Whether mode and owner are set; parents that are only on the way are left as they are.
+    pub own: bool,
+    /// The step that fails with it.
+    pub step: Step,
+}
+
+/// Everything a child does before `execve`, made ready so that it only makes system calls.
+#[derive(Debug)]
+pub struct Plan {
+    /// Paths tried in turn.
+    pub programs: Vec<CString>,
+    /// Arguments.
+    pub arguments: Vec<CString>,
+    /// `NAME=value`; `LISTEN_PID`-like variables that need the child's own pid are not here.
+    pub environment: Vec<CString>,
+    /// stdin, stdout, stderr.
+    pub streams: [Stream; 3],
+    /// Folders made as root.
+    pub folders: Vec<Folder>,
+    /// Group and supplementary groups, when they change.
+    pub groups: Option<(u32, Vec<u32>)>,
+    /// User, when it changes.
+    pub user: Option<u32>,
+    /// The user and group that own [`Plan::folders`].
+    pub owner: (u32, u32),
+    /// Working directory, and whether going on without it is fine.
+    pub directory: Option<(CString, bool)>,
+    /// File mode mask.
+    pub umask: u32,
+    /// Limits by [`limit_name`]: soft and hard; `u64::MAX` is infinity.
+    pub limits: Vec<(&'static str, u64, u64)>,
+    /// Niceness.
+    pub nice: Option<i32>,
+    /// Text for /proc/self/oom_score_adj.
+    pub oom_score_adjust: Option<CString>,
+    /// prctl(2) `PR_SET_NO_NEW_PRIVS`.
+    pub no_new_privileges: bool,
+    /// Capabilities that remain in the bounding set.
+    pub bounding_set: Option<u64>,
+    /// Ambient capabilities.
+    pub ambient: u64,
+    /// Whether SIGPIPE is ignored.
+    pub ignore_sigpipe: bool,
+}
+
+/// A started child.
+#[derive(Debug)]
+pub struct Child {
+    /// Its process id.
+    pub pid: i32,
+    /// Read end of the pipe that tells how `execve` went, non-blocking; see [`read_outcome`].
+    pub outcome: OwnedFd,
+}
+
+/// How the way to `execve` ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Not yet known.
+    Pending,
+    /// The program runs.
+    Executed,
+    /// A step failed with an errno; the child exits with the step's code.
+    Failed(Step, i32),
+}
+
+/// `struct clone_args`, <linux/sched.h>, up to `cgroup` (CLONE_ARGS_SIZE_VER2, Linux 5.7).
+#[repr(C)]
+#[derive(Default)]
+struct CloneArgs {
+    flags: u64,
+    pidfd: u64,
+    child_tid: u64,
+    parent_tid: u64,
+    exit_signal: u64,
+    stack: u64,
+    stack_size: u64,
+    tls: u64,
+    set_tid: u64,
+    set_tid_size: u64,
+    cgroup: u64,
+}
+
+/// `#define CLONE_INTO_CGROUP 0x200000000ULL`, <linux/sched.h>.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
+/// Starts a child that carries out `plan`, in the cgroup whose folder is open as `cgroup`.
+///
+/// # Errors
+/// The pipe, or clone3(2): EAGAIN at a task limit, ENOMEM, EBUSY for a cgroup that has
+/// controllers of its own children enabled.
+pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
+    let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
+    let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
+        list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
+    };
+    let (argv, envp) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+    if let Some(cgroup) = cgroup {
+        args.flags = CLONE_INTO_CGROUP;
+        args.cgroup = cgroup.as_raw_fd() as u64;
+    }
+    // SAFETY: clone3(2) without CLONE_VM is a fork: the child gets its own copy of memory. `args`
+    // is the kernel's structure with its true size. The child calls `run_child`, which makes
+    // system calls only (other threads' locks, the allocator's among them, may be held for ever
+    // in the copy), and never returns. std has no fork into a cgroup.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    match pid {
+        -1 => Err(io::Error::last_os_error()),
+        0 => run_child(plan, &argv, &envp, write.as_raw_fd()),
+        pid => Ok(Child { pid: pid as i32, outcome: read }),
+    }
+}
+
+/// Reads how far the child of [`spawn`] came.
+///
+/// # Errors
+/// read(2).
+pub fn read_outcome(outcome: BorrowedFd<'_>) -> io::Result<Outcome> {
+    let mut bytes = [0_u8; 5];
+    match nix::unistd::read(outcome, &mut bytes) {
+        Ok(0) => Ok(Outcome::Executed), // closed by execve
+        Ok(5) => {
+            let step = STEPS.iter().find(|(step, _)| *step as u8 == bytes[0]).map(|(step, _)| *step);
+            let errno = i32::from_ne_bytes([bytes[1], bytes[2], bytes[3], bytes[4]]);
+            Ok(Outcome::Failed(step.unwrap_or(Step::Exec), errno))
+        }
+        Ok(_) => Err(io::Error::from(io::ErrorKind::UnexpectedEof)),
+        Err(nix::errno::Errno::EAGAIN) => Ok(Outcome::Pending),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// In the child: everything, then execve; a failure goes into the pipe and the exit code.
+fn run_child(plan: &Plan, argv: &[*const libc::c_char], envp: &[*const libc::c_char], pipe: RawFd) -> ! {
+    let step = match prepare(plan, pipe) {
+        Err(step) => step,
+        Ok(()) => {
+            let mut error = libc::ENOENT;
+            for program in &plan.programs {
+                // SAFETY: program, argv and envp are NUL-terminated and outlive the call; both
+                // lists end with a null pointer.
+                unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), envp.as_ptr()) };
+                let found = nix::errno::Errno::last_raw();
+                if found != libc::ENOENT {
+                    error = found;
+                    break;
+                }
+            }
+            nix::errno::Errno::set_raw(error);
+            Step::Exec
+        }
+    };
+    let mut bytes = [step as u8; 5];
+    bytes[1..].copy_from_slice(&nix::errno::Errno::last_raw().to_ne_bytes());
+    // SAFETY: the buffer is five bytes; _exit runs no handler of the parent's copy.
+    unsafe {
+        libc::write(pipe, bytes.as_ptr().cast(), bytes.len());
+        libc::_exit(i32::from(step as u8))
+    }
+}
+
+/// `if (call() < 0) return Err(step)`.
+fn check(result: impl Into<i64>, step: Step) -> Result<(), Step> {
+    if result.into() < 0 { Err(step) } else { Ok(()) }
+}
+
+fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+    // SAFETY (of every block below): plain system calls on numbers, on C strings of `plan`, or
+    // on local structures of the documented layout. None allocates, locks or runs a handler.
+    // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
+    unsafe {
+        // The parent's handlers must not run here, nor its mask and ignored signals pass on.
+        let mut action: libc::sigaction = std::mem::zeroed();
+        for signal in 1..=64 {
+            action.sa_sigaction = match signal {
+                libc::SIGPIPE if plan.ignore_sigpipe => libc::SIG_IGN,
+                _ => libc::SIG_DFL,
+            };
+            // Fails for KILL, STOP and glibc's own two, which need nothing.
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+        let none: libc::sigset_t = std::mem::zeroed();
+        check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()), Step::SignalMask)?;
+        check(libc::setsid(), Step::Setsid)?;
+        libc::umask(0);
+        for folder in &plan.folders {
+            let made = libc::mkdir(folder.path.as_ptr(), if folder.own { folder.mode } else { 0o755 });
+            if made < 0 && nix::errno::Errno::last_raw() != libc::EEXIST {
+                return Err(folder.step);
+            }
+            if folder.own {
+                check(libc::chown(folder.path.as_ptr(), plan.owner.0, plan.owner.1), folder.step)?;
+                check(libc::chmod(folder.path.as_ptr(), folder.mode), folder.step)?;
+            }
+        }
+        libc::umask(plan.umask);
+    }
+    streams(plan, pipe)?;
+    // SAFETY: as above.
+    unsafe {
+        if let Some(text) = &plan.oom_score_adjust {
+            let fd = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+            check(fd, Step::OomAdjust)?;
+            let bytes = text.as_bytes();
+            check(libc::write(fd, bytes.as_ptr().cast(), bytes.len()) as i64, Step::OomAdjust)?;
+        }
+        if let Some(nice) = plan.nice {
+            check(libc::setpriority(libc::PRIO_PROCESS, 0, nice), Step::Nice)?;
+        }
+        for (name, soft, hard) in &plan.limits {
+            if let Some((_, resource)) = LIMITS.iter().find(|(known, _)| known == name) {
+                let limit = libc::rlimit { rlim_cur: *soft, rlim_max: *hard };
+                check(libc::setrlimit(*resource, &raw const limit), Step::Limits)?;
+            }
+        }
+        if let Some(keep) = plan.bounding_set {
+            for number in 0..=LAST_CAPABILITY {
+                if keep & (1 << number) == 0 {
+                    let dropped = libc::prctl(libc::PR_CAPBSET_DROP, number as libc::c_ulong, 0, 0, 0);
+                    // EINVAL: the running kernel is older and has no such capability.
+                    if dropped < 0 && nix::errno::Errno::last_raw() != libc::EINVAL {
+                        return Err(Step::Capabilities);
+                    }
+                }
+            }
+        }
+        if let Some((group, others)) = &plan.groups {
+            check(libc::setgroups(others.len(), others.as_ptr()), Step::Group)?;
+            check(libc::setresgid(*group, *group, *group), Step::Group)?;
+        }
+        if plan.ambient != 0 {
+            // Kept over setresuid, so that they can be raised as ambient behind it.
+            check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0), Step::Capabilities)?;
+        }
+        if let Some(user) = plan.user {
+            check(libc::setresuid(user, user, user), Step::User)?;
+        }
+    }
+    if plan.ambient != 0 {
+        raise_ambient(plan.ambient)?;
+    }
+    // SAFETY: as above.
+    unsafe {
+        if let Some((path, optional)) = &plan.directory
+            && libc::chdir(path.as_ptr()) < 0
+            && !optional
+        {
+            return Err(Step::Chdir);
+        }
+        if plan.no_new_privileges {
+            check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Step::NoNewPrivileges)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes descriptors 0, 1 and 2 and closes all others but the pipe, which execve closes.
+fn streams(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+    for (target, stream) in plan.streams.iter().enumerate() {
+        let target = target as RawFd;
+        let step = [Step::Stdin, Step::Stdout, Step::Stderr][target as usize];
+        // SAFETY: system calls on descriptors and a C string of the plan. PID 1 never has its
+        // own descriptors at 0 to 2 (see the manager), so that no dup2 hits a source.
+        unsafe {
+            match stream {
+                Stream::Fd(fd) => check(libc::dup2(fd.as_raw_fd(), target), step)?,
+                Stream::Same => check(libc::dup2(target - 1, target), step)?,
+                Stream::Open(path, flags) => {
+                    let fd = libc::open(path.as_ptr(), flags | libc::O_CLOEXEC | libc::O_NOCTTY, 0o644);
+                    check(fd, step)?;
+                    check(libc::dup2(fd, target), step)?;
+                    if target == 0 && libc::isatty(0) == 1 {
+                        // `#define TIOCSCTTY 0x540E`; 1 takes it from another session.
+                        libc::ioctl(0, libc::TIOCSCTTY, 1);
+                    }
+                }
+            }
+        }
+    }
+    // SAFETY: close_range(2) on numbers; the pipe is left out of both ranges.
+    unsafe {
+        let pipe = pipe as libc::c_uint;
+        if pipe > 3 {
+            libc::syscall(libc::SYS_close_range, 3, pipe - 1, 0);
+        }
+        libc::syscall(libc::SYS_close_range, pipe + 1, libc::c_uint::MAX, 0);
+    }
+    Ok(())
+}
+
+/// `struct __user_cap_header_struct` and `__user_cap_data_struct[2]`, <linux/capability.h>.
+fn raise_ambient(mask: u64) -> Result<(), Step> {
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: i32,
+    }
+    #[repr(C)]
+    #[derive(Clone, Copy, Default)]
+    struct Data {
+        effective: u32,
+        permitted: u32,
+        inheritable: u32,
+    }
+    // `#define _LINUX_CAPABILITY_VERSION_3 0x20080522`
+    let mut header = Header { version: 0x2008_0522, pid: 0 };
+    let mut data = [Data::default(); 2];
+    // SAFETY: capget(2)/capset(2) with the version that takes two data structures; both are
+    // local. prctl(2) on numbers.
+    unsafe {
+        check(libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()), Step::Capabilities)?;
+        for (index, part) in data.iter_mut().enumerate() {
+            let wanted = (mask >> (32 * index)) as u32;
+            part.inheritable |= wanted;
+            // Behind setresuid with KEEPCAPS the permitted set is full and the effective one empty.
+            part.permitted = wanted | part.effective;
+            part.effective = part.permitted;
+        }
+        check(libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()), Step::Capabilities)?;
+        for number in (0..=LAST_CAPABILITY).filter(|number| mask & (1 << number) != 0) {
+            let raised = libc::prctl(
+                libc::PR_CAP_AMBIENT,
+                libc::PR_CAP_AMBIENT_RAISE as libc::c_ulong,
+                number as libc::c_ulong,
+                0,
+                0,
+            );
+            check(raised, Step::Capabilities)?;
+        }
+    }
+    Ok(())
+}
+
+/// Reserves descriptors 0, 1 and 2 with /dev/null where they are closed, as [`spawn`] needs.
+///
+/// # Errors
+/// /dev/null cannot be opened.
+pub fn reserve_standard_streams() -> io::Result<()> {
+    loop {
+        let fd = nix::fcntl::open("/dev/null", nix::fcntl::OFlag::O_RDWR, nix::sys::stat::Mode::empty())?;
+        if fd.as_raw_fd() > 2 {
+            return Ok(());
+        }
+        std::mem::forget(fd); // stays open for the life of the process
+    }
+}
+
+/// Takes over a descriptor that another program passed by number (`LISTEN_FDS`, a test's pipe).
+///
+/// # Errors
+/// EBADF: the number is not an open descriptor.
+pub fn take_fd(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: fcntl(2) on a number; F_GETFD tells whether it is open.
+    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: it is open, and the caller's contract with its parent makes it ours.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(program: &str, arguments: &[&str], stdout: OwnedFd) -> Plan {
+        let c = |text: &str| CString::new(text).unwrap();
+        Plan {
+            programs: vec![c("/nonexistent/first"), c(program)],
+            arguments: arguments.iter().map(|text| c(text)).collect(),
+            environment: vec![c("PATH=/usr/bin:/bin")],
+            streams: [Stream::Open(c("/dev/null"), libc::O_RDONLY), Stream::Fd(stdout), Stream::Same],
+            folders: vec![],
+            groups: None,
+            user: None,
+            owner: (0, 0),
+            directory: Some((c("/"), false)),
+            umask: 0o027,
+            limits: vec![("NOFILE", 100, 200)],
+            nice: None,
+            oom_score_adjust: None,
+            no_new_privileges: true,
+            bounding_set: None,
+            ambient: 0,
+            ignore_sigpipe: false,
+        }
+    }
+
+    fn run(plan: &Plan) -> (Outcome, i32) {
+        let child = spawn(plan, None).unwrap();
+        let status = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child.pid), None).unwrap();
+        let nix::sys::wait::WaitStatus::Exited(_, code) = status else { panic!("{status:?}") };
+        (read_outcome(std::os::fd::AsFd::as_fd(&child.outcome)).unwrap(), code)
+    }
+
+    fn output(mut plan: Plan) -> String {
+        let (mut read, write) = io::pipe().unwrap();
+        plan.streams[1] = Stream::Fd(write.into());
+        assert_eq!(run(&plan), (Outcome::Executed, 0));
+        drop(plan);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut read, &mut text).unwrap();
+        text
+    }
+
+    fn null() -> OwnedFd {
+        std::fs::File::create("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn a_child_gets_what_the_plan_says() {
+        let script =
+            "umask; ulimit -Sn; ulimit -Hn; grep NoNewPrivs /proc/self/status; ls /proc/self/fd | wc -l; pwd";
+        let text = output(plan("/bin/sh", &["sh", "-c", script], null()));
+        assert_eq!(text, "0027\n100\n200\nNoNewPrivs:\t1\n4\n/\n");
+    }
+
+    #[test]
+    fn user_groups_and_ambient_capabilities() {
+        let mut plan = plan("/bin/sh", &["sh", "-c", "id -u; id -G; grep CapEff /proc/self/status"], null());
+        plan.user = Some(65534);
+        plan.groups = Some((65534, vec![65534, 7]));
+        plan.ambient = 1 << capability_by_name("cap_net_bind_service").unwrap();
+        assert_eq!(output(plan), "65534\n65534 7\nCapEff:\t0000000000000400\n");
+    }
+
+    #[test]
+    fn the_failing_step_is_told() {
+        let missing = plan("/nonexistent/x", &["x"], null());
+        assert_eq!(run(&missing), (Outcome::Failed(Step::Exec, libc::ENOENT), 203));
+        let mut no_folder = plan("/bin/true", &["true"], null());
+        no_folder.directory = Some((c"/nonexistent".into(), false));
+        assert_eq!(run(&no_folder), (Outcome::Failed(Step::Chdir, libc::ENOENT), 200));
+        assert_eq!(Step::Chdir.to_string(), "CHDIR");
+    }
+}
