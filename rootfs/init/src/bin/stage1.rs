@@ -1,3 +1,5 @@
-//! Stage 1.
+//! `/init` of the initramfs.
 
-fn main() {}
+fn main() {
+    init::stage1::run()
+}
