@@ -8,16 +8,16 @@
 //! falls back to another version; see [`end`] for the one exception.
 
 mod cmdline;
-mod disk;
+pub mod disk;
 mod end;
 mod report;
 mod slot;
 
 pub use cmdline::CommandLine;
-pub use disk::Partition;
 pub use report::{REPORT_PATH, Report};
 pub use slot::{Slot, SlotError};
 
+use disk::{Disk, Partition};
 use nix::time::{ClockId, clock_gettime};
 use std::convert::Infallible;
 use std::fs;
@@ -65,7 +65,7 @@ pub enum Stage1Error {
     #[error(transparent)]
     Mount(#[from] MountError),
     /// Nobody has the content.
-    #[error("no slot has root hash {root_hash}: {}", if tried.is_empty() { "no root partition was found".to_owned() } else { tried.join("; ") })]
+    #[error("no slot has root hash {root_hash}: {}", if tried.is_empty() { "there is no disk with a root partition".to_owned() } else { tried.join("; ") })]
     NoSlot {
         /// The hash asked for.
         root_hash: String,
@@ -117,7 +117,7 @@ fn boot() -> Result<Infallible, Stage1Error> {
     let device = sys::dm::map_read_only("root", &slot.verity_target(&partition.device, &root_hash))?;
     Mount::new(device, NEW_ROOT, "ext4").flags(Flags::MS_RDONLY | Flags::MS_NODEV).mount()?;
     Report {
-        slot: partition.label,
+        slot: partition.entry.label,
         device: partition.device.to_string_lossy().into_owned(),
         disk: partition.disk.to_string_lossy().into_owned(),
         root_hash: root_hash_hex,
@@ -175,18 +175,29 @@ fn find_slot(
     let wait = if boot_partition.is_some() { BOOT_DISK_WAIT } else { ANY_DISK_WAIT };
     let deadline = Instant::now() + wait;
     loop {
-        let candidates = disk::candidates(disk::scan(), boot_partition);
-        let mut tried = candidates.unreadable;
+        let devices = disk::devices().map_err(|cause| Stage1Error::File {
+            verb: "read",
+            path: "/sys/block".to_owned(),
+            cause,
+        })?;
+        let mut tried = Vec::new();
+        let mut disks = Vec::new();
+        for device in devices {
+            match Disk::read(&device) {
+                Ok(disk) => disks.push(disk),
+                Err(error) => tried.push(error.to_string()),
+            }
+        }
+        let candidates = disk::candidates(&disks, boot_partition);
         for partition in candidates.partitions {
             match Slot::examine_device(&partition.device, root_hash) {
-                Ok(slot) => return Ok((partition, slot)),
+                Ok(slot) => return Ok((partition.clone(), slot)),
                 Err(error) => {
-                    tried.push(format!("{} ({}): {error}", partition.label, partition.device.display()));
+                    tried.push(format!("{} ({}): {error}", partition.entry.label, partition.device.display()))
                 }
             }
         }
-        let last = candidates.complete || !next_disk(events, deadline);
-        if last {
+        if !candidates.may_grow || !next_disk(events, deadline) {
             return Err(Stage1Error::NoSlot { root_hash: formats::verity::to_hex(root_hash), tried });
         }
     }
