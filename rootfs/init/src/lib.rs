@@ -5,6 +5,7 @@
 //! units run; at last [`bless`] records that this version boots.
 
 pub mod bless;
+pub mod engine;
 pub mod setup;
 pub mod stage1;
 pub mod unit;

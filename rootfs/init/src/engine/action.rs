@@ -1,0 +1,210 @@
+//! What goes into the engine and what comes out, as plain data.
+
+use super::job::{JobId, JobKind, JobResult};
+use super::state::ServiceResult;
+use super::{ActiveState, UnitId};
+use crate::unit::UnitName;
+use crate::unit::config::{EmergencyAction, LoadState, Phase};
+use std::time::Duration;
+
+/// Which of a service's processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// The one that is the service.
+    Main,
+    /// A command that acts on it (`ExecStartPre=`, `ExecStop=`, …).
+    Control,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// By exit(2) with a code.
+    Code(i32),
+    /// By a signal, with or without a core dump.
+    Signal(i32, bool),
+}
+
+/// Something to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// A signal by number to the one process of the role.
+    One(Role, i32),
+    /// A signal by number to every process of the cgroup.
+    All(i32),
+    /// SIGKILL to every process of the cgroup, atomically (`cgroup.kill`).
+    KillAll,
+}
+
+/// For the manager to carry out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Test the unit's conditions and asserts, and answer [`Event::Tested`].
+    Test(UnitId),
+    /// Start command `index` of `phase` and answer [`Event::Spawned`] or [`Event::SpawnFailed`].
+    Spawn {
+        /// The unit.
+        unit: UnitId,
+        /// The phase.
+        phase: Phase,
+        /// Position in the phase's list.
+        index: usize,
+        /// What the process will be.
+        role: Role,
+    },
+    /// Send a signal. No answer: exits follow.
+    Kill(UnitId, Signal),
+    /// Find the main process of a forking service; answer [`Event::MainFound`] when it is known,
+    /// which may be later (the PID file is still to be written).
+    FindMain(UnitId),
+    /// The unit is down: remove its cgroup and its runtime folders.
+    Release(UnitId),
+    /// A unit's state changed.
+    Changed {
+        /// The unit.
+        unit: UnitId,
+        /// From.
+        from: ActiveState,
+        /// To.
+        to: ActiveState,
+    },
+    /// A job is over.
+    JobDone {
+        /// The job.
+        job: JobId,
+        /// Its unit.
+        unit: UnitId,
+        /// What it was to do.
+        kind: JobKind,
+        /// How it went.
+        result: JobResult,
+    },
+    /// The machine is to be rebooted or switched off because of a unit.
+    Emergency(UnitId, EmergencyAction),
+    /// Something to tell.
+    Log {
+        /// About this unit.
+        unit: Option<UnitId>,
+        /// How bad.
+        severity: Severity,
+        /// What.
+        notice: Notice,
+    },
+}
+
+/// The levels of syslog(3) that the engine uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each variant is the level of the same name")]
+pub enum Severity {
+    Error = 3,
+    Warning = 4,
+    Notice = 5,
+    Info = 6,
+}
+
+/// What the engine has to tell.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[expect(missing_docs, reason = "each variant is the sentence above it")]
+pub enum Notice {
+    #[error("condition {0} was not met, skipped")]
+    ConditionFailed(String),
+    #[error("assertion {0} failed")]
+    AssertFailed(String),
+    #[error("ordering cycle {}; the job of {} is left out", cycle(.0), .0.first().map_or("", UnitName::as_str))]
+    CycleBroken(Vec<UnitName>),
+    #[error("{0} cannot be started: {1}")]
+    DependencyUnusable(UnitName, String),
+    #[error("dependency failed: {0}")]
+    DependencyFailed(UnitName),
+    #[error("start request repeated too quickly ({0} times)")]
+    StartLimit(usize),
+    #[error("{phase:?} process {what}{ignored}")]
+    ProcessFailed { phase: Phase, what: String, ignored: &'static str },
+    #[error("{0} timed out")]
+    TimedOut(&'static str),
+    #[error("watchdog timeout after {0:?}")]
+    Watchdog(Duration),
+    #[error("scheduled restart, counter is at {0}")]
+    Restarting(u32),
+    #[error("failed with result '{0}'")]
+    Failed(ServiceResult),
+    #[error("processes are left after SIGKILL")]
+    Unkillable,
+    #[error("job {0} was enqueued because {1} failed")]
+    OnFailure(UnitName, UnitName),
+    #[error("stopping, because {0} that it is bound to is gone")]
+    BoundTo(UnitName),
+    #[error("did not take the protocol step: {0}")]
+    Protocol(&'static str),
+}
+
+fn cycle(names: &[UnitName]) -> String {
+    let names: Vec<_> = names.iter().chain(names.first()).map(UnitName::as_str).collect();
+    names.join(" after ")
+}
+
+/// Why a unit is not usable, as a fragment for messages.
+pub(super) fn unusable(state: &LoadState) -> String {
+    match state {
+        LoadState::Loaded => String::new(),
+        LoadState::NotFound => "not found".into(),
+        LoadState::Masked => "masked".into(),
+        LoadState::BadSetting(bad) => bad.to_string(),
+    }
+}
+
+/// What happened to a unit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The answer to [`Action::Test`]: the first line that failed of each kind.
+    Tested {
+        /// Of the conditions.
+        failed_condition: Option<String>,
+        /// Of the asserts.
+        failed_assert: Option<String>,
+    },
+    /// A process was forked.
+    Spawned(Role),
+    /// A process could not even be forked.
+    SpawnFailed(Role),
+    /// `execve` of the process succeeded.
+    Executed(Role),
+    /// A process ended and was reaped.
+    Exited {
+        /// Which.
+        role: Role,
+        /// How.
+        status: ExitStatus,
+        /// Whether the unit's cgroup has no process any more.
+        cgroup_empty: bool,
+    },
+    /// The last process of the cgroup is gone.
+    CgroupEmpty,
+    /// The answer to [`Action::FindMain`]; `None` if there is none and none will come.
+    MainFound(Option<i32>),
+    /// sd_notify(3) messages that the unit may send.
+    Notify(Vec<NotifyItem>),
+}
+
+/// One assignment of an sd_notify(3) message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotifyItem {
+    /// `READY=1`.
+    Ready,
+    /// `RELOADING=1`.
+    Reloading,
+    /// `STOPPING=1`.
+    Stopping,
+    /// `STATUS=…`.
+    Status(String),
+    /// `MAINPID=…`; the manager has checked that it is in the unit's cgroup.
+    MainPid(i32),
+    /// `WATCHDOG=1`.
+    Watchdog,
+    /// `WATCHDOG=trigger`.
+    WatchdogTrigger,
+    /// `WATCHDOG_USEC=…`.
+    WatchdogInterval(Duration),
+    /// `EXTEND_TIMEOUT_USEC=…`.
+    ExtendTimeout(Duration),
+}
