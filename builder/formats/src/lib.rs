@@ -7,8 +7,11 @@
 //! Start with [`tree`] (what goes into a file system) and [`stream`] (how an image comes
 //! out: in ascending order, once), then the format of interest.
 
+pub mod esp;
+pub mod fat;
 pub mod gpt;
 pub mod read_at;
 pub mod stream;
 pub mod tree;
 pub mod verity;
+pub mod window;
