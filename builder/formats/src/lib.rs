@@ -8,6 +8,7 @@
 //! out: in ascending order, once), then the format of interest.
 
 pub mod esp;
+pub mod ext4;
 pub mod fat;
 pub mod gpt;
 pub mod read_at;
