@@ -7,6 +7,7 @@
 //! Start with [`tree`] (what goes into a file system) and [`stream`] (how an image comes
 //! out: in ascending order, once), then the format of interest.
 
+pub mod cpio;
 pub mod esp;
 pub mod ext4;
 pub mod fat;
@@ -14,5 +15,6 @@ pub mod gpt;
 pub mod read_at;
 pub mod stream;
 pub mod tree;
+pub mod uki;
 pub mod verity;
 pub mod window;
