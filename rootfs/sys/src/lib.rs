@@ -4,11 +4,14 @@
 //! partition, which module to load is for the crates above. Start with [`mount`], [`dm`] and
 //! [`modules`], in the order in which a boot needs them.
 
+pub mod block;
+pub mod child;
 pub mod dm;
 pub mod efivar;
 pub mod modules;
 pub mod mount;
 pub mod power;
 pub mod process;
+pub mod random;
 pub mod uevent;
 pub mod watchdog;

@@ -4,10 +4,24 @@
 //! Each step is a file. A step that fails gives an error value in the [`SetupReport`]; what
 //! follows from it (a reboot, or staying up to say why) is for the manager.
 
+mod api;
+mod error;
+mod etc;
 mod report;
+mod state;
+mod teardown;
+mod user_data;
+mod watchdog;
 
-pub use report::{SetupError, SetupReport, StateOutcome, Step, StepName, UnitRequest, UserDataOutcome};
+pub use error::SetupError;
+pub use report::{SetupReport, StateOutcome, Step, StepName, UnitRequest, UserDataOutcome};
+pub use state::StateError;
 pub use sys::watchdog::Watchdog;
+pub use teardown::{End, teardown};
+
+use crate::bless::EntryName;
+use crate::stage1::{self, CommandLine, now_ms};
+use std::path::Path;
 
 /// The machine after [`run`].
 #[derive(Debug)]
@@ -23,45 +37,59 @@ pub struct SetUp {
 /// To be called once, by PID 1, before anything else. It never panics and always comes back:
 /// look at [`SetupReport::fatal`] before starting a unit.
 pub fn run(log: &mut dyn FnMut(&str)) -> SetUp {
-    log("setup is not built yet");
-    SetUp {
-        report: SetupReport {
-            steps: vec![Step {
-                name: StepName::ApiFileSystems,
-                took_ms: 0,
-                error: Some(SetupError::NotBuilt),
-            }],
-            ..SetupReport::default()
-        },
-        watchdog: None,
+    let mut machine = SetUp { report: SetupReport::default(), watchdog: None };
+    for (name, step) in STEPS {
+        let start = now_ms();
+        let error = step(&mut machine, log).err();
+        if let Some(error) = &error {
+            log(&format!("{name}: {error}"));
+        }
+        machine.report.steps.push(Step { name, took_ms: now_ms().saturating_sub(start), error });
+        if machine.report.fatal().is_some() {
+            break;
+        }
     }
+    machine
 }
 
-/// How the machine ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// Start again through the firmware.
-    Reboot,
-    /// Switch off.
-    PowerOff,
-    /// Stop and stay.
-    Halt,
-}
+type Run = fn(&mut SetUp, &mut dyn FnMut(&str)) -> Result<(), SetupError>;
 
-/// Unmounts what [`run`] mounted and makes everything durable, then ends the machine.
-///
-/// To be called when all processes but PID 1 are gone. Every step is tried whatever the others
-/// did; each failure is a line to `log`. The watchdog stays armed over a reboot, so that a
-/// reboot that hangs is still one, and is disarmed otherwise.
-///
-/// # Errors
-/// Comes back only when the kernel refuses to end the machine.
-pub fn teardown(
-    end: End,
-    watchdog: Option<Watchdog>,
-    log: &mut dyn FnMut(&str),
-) -> Result<std::convert::Infallible, SetupError> {
-    let _ = (end, watchdog);
-    log("teardown is not built yet");
-    Err(SetupError::NotBuilt)
+const STEPS: [(StepName, Run); 6] = [
+    (StepName::ApiFileSystems, |_, _| api::set_up()),
+    (StepName::Watchdog, |machine, _| {
+        machine.watchdog = Some(watchdog::arm()?);
+        Ok(())
+    }),
+    (StepName::BootEntry, |machine, _| read_boot_entry(&mut machine.report)),
+    (StepName::State, |machine, log| {
+        let stage1 = stage1::Report::read().map_err(SetupError::NoReport)?;
+        let disk = machine.report.stage1.insert(stage1).disk.clone();
+        machine.report.state = state::set_up(Path::new(&disk), log)?;
+        machine.report.first_boot = machine.report.state == StateOutcome::Formatted;
+        Ok(())
+    }),
+    (StepName::Etc, |machine, _| {
+        machine.report.machine_id = etc::set_up()?;
+        Ok(())
+    }),
+    (StepName::UserData, |machine, log| {
+        let disk = machine.report.stage1.as_ref().map(|stage1| Path::new(&stage1.disk));
+        let (rendered, result) = user_data::set_up(disk, log);
+        machine.report.user_data = rendered.outcome;
+        machine.report.hostname = rendered.hostname;
+        machine.report.units = rendered.units;
+        result
+    }),
+];
+
+/// Which boot entry this is, and whether there is any left to fall back to.
+fn read_boot_entry(report: &mut SetupReport) -> Result<(), SetupError> {
+    api::mount_efivars()?;
+    let path = Path::new("/proc/cmdline");
+    let command_line = CommandLine::parse(&SetupError::reading(path, std::fs::read_to_string(path))?);
+    let name = "LoaderBootCountPath";
+    let counted = SetupError::reading(Path::new(name), sys::efivar::read_loader(name))?;
+    report.boot_entry = counted.as_deref().and_then(EntryName::parse);
+    report.recovery = report.boot_entry.as_ref().is_some_and(|it| it.is_exhausted(command_line.tries));
+    Ok(())
 }

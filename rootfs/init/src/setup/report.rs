@@ -1,8 +1,10 @@
 //! What the set-up did: plain data for the status table and the manager's decisions.
 
+use super::SetupError;
 use crate::bless::EntryName;
 use crate::stage1;
 use cloudconfig::UnitCommand;
+use std::fmt;
 
 /// A step of the set-up, in the order in which they are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,12 +13,27 @@ pub enum StepName {
     ApiFileSystems,
     /// Hardware watchdog, else softdog.
     Watchdog,
+    /// Which boot entry this is, and whether the machine is in recovery.
+    BootEntry,
     /// STATE found, formatted or grown where needed, checked and mounted at /var.
     State,
     /// The writable /etc with the slot's defaults, machine-id.
     Etc,
     /// User-data found, validated, kept and rendered; hostname.
     UserData,
+}
+
+impl fmt::Display for StepName {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::ApiFileSystems => "API file systems",
+            Self::Watchdog => "watchdog",
+            Self::BootEntry => "boot entry",
+            Self::State => "STATE",
+            Self::Etc => "/etc",
+            Self::UserData => "user-data",
+        })
+    }
 }
 
 /// One step that was taken.
@@ -109,19 +126,11 @@ pub struct SetupReport {
 
 impl SetupReport {
     /// The first failure that no unit may be started after: the machine must reboot, or, in
-    /// recovery, stay up without them. A missing watchdog or refused user-data is not fatal.
+    /// recovery, stay up without them. Refused user-data is not one.
     pub fn fatal(&self) -> Option<(StepName, &SetupError)> {
         self.steps
             .iter()
-            .filter(|step| !matches!(step.name, StepName::Watchdog | StepName::UserData))
+            .filter(|step| step.name != StepName::UserData)
             .find_map(|step| Some((step.name, step.error.as_ref()?)))
     }
-}
-
-/// Why a step failed.
-#[derive(Debug, thiserror::Error)]
-pub enum SetupError {
-    /// Not written yet.
-    #[error("not built yet")]
-    NotBuilt,
 }
