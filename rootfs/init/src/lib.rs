@@ -5,7 +5,10 @@
 //! units run; at last [`bless`] records that this version boots.
 
 pub mod bless;
+pub mod control;
 pub mod engine;
+pub mod journal;
+pub mod manager;
 pub mod setup;
 pub mod stage1;
 pub mod unit;

@@ -8,7 +8,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 /// The largest capability number of Linux 6.1 (`CAP_CHECKPOINT_RESTORE`).
 pub const LAST_CAPABILITY: u32 = 40;
@@ -523,6 +523,15 @@ fn raise_ambient(mask: u64) -> Result<(), Step> {
     Ok(())
 }
 
+/// kill(2) with any signal number; nix knows no real-time signals.
+///
+/// # Errors
+/// kill(2): ESRCH for a process that is gone.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill(2) on numbers.
+    if unsafe { libc::kill(pid, signal) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// Reserves descriptors 0, 1 and 2 with /dev/null where they are closed, as [`spawn`] needs.
 ///
 /// # Errors
@@ -535,19 +544,6 @@ pub fn reserve_standard_streams() -> io::Result<()> {
         }
         std::mem::forget(fd); // stays open for the life of the process
     }
-}
-
-/// Takes over a descriptor that another program passed by number (`LISTEN_FDS`, a test's pipe).
-///
-/// # Errors
-/// EBADF: the number is not an open descriptor.
-pub fn take_fd(number: RawFd) -> io::Result<OwnedFd> {
-    // SAFETY: fcntl(2) on a number; F_GETFD tells whether it is open.
-    if unsafe { libc::fcntl(number, libc::F_GETFD) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: it is open, and the caller's contract with its parent makes it ours.
-    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 #[cfg(test)]

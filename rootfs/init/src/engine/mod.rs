@@ -92,6 +92,12 @@ impl Engine {
         self.graph.edges(id, edge)
     }
 
+    /// Units that `id` cannot be up without.
+    pub fn requirements(&self, id: UnitId) -> Vec<UnitId> {
+        use crate::unit::Relation::{BindsTo, Requires, Requisite};
+        self.graph.over(id, &[Edge::To(Requires), Edge::To(BindsTo), Edge::To(Requisite)])
+    }
+
     /// The job of a unit.
     pub fn job_of(&self, id: UnitId) -> Option<&Job> {
         self.states[id.index()].job.and_then(|job| self.jobs.get(&job))

@@ -226,7 +226,8 @@ impl Engine {
         self.changed(unit, from, false);
     }
 
-    pub(super) fn can_reload(&self, unit: UnitId) -> bool {
+    /// Whether a reload is something that the unit can do.
+    pub fn can_reload(&self, unit: UnitId) -> bool {
         self.unit(unit).service.as_ref().is_some_and(|service| !service.commands(Phase::Reload).is_empty())
     }
 

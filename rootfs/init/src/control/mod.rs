@@ -1,0 +1,143 @@
+//! What `systemctl` and PID 1 say to each other: one JSON object a line over a UNIX socket.
+//!
+//! The socket is root's alone. [`client`] is the near end; the far end is in [`crate::manager`].
+
+pub mod client;
+pub mod journalctl;
+mod status;
+pub mod systemctl;
+
+use crate::setup::End;
+use serde::{Deserialize, Serialize};
+
+/// Where PID 1 listens.
+pub const SOCKET: &str = "/run/systemd/private";
+
+/// A wish.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Request {
+    /// Jobs on units; answered when all are over, or at once.
+    Jobs {
+        /// What to do.
+        verb: Verb,
+        /// The units, as typed.
+        units: Vec<String>,
+        /// Answer without waiting for the jobs.
+        no_block: bool,
+    },
+    /// Every unit in memory.
+    List,
+    /// One unit, loaded if need be.
+    Show(String),
+    /// Read all unit files again.
+    Reload,
+    /// Send a signal to the processes of a unit.
+    Kill {
+        /// The unit.
+        unit: String,
+        /// The signal.
+        signal: i32,
+        /// Only the main process.
+        main_only: bool,
+    },
+    /// Forget failures; of all units if none is named.
+    ResetFailed(Vec<String>),
+    /// End the machine.
+    End {
+        /// How.
+        how: Ending,
+        /// Without stopping units.
+        force: bool,
+    },
+    /// The boot's times, for the status table.
+    Status,
+}
+
+/// How the machine is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant is the systemctl verb of the same name")]
+pub enum Ending {
+    Reboot,
+    Poweroff,
+    Halt,
+}
+
+impl Ending {
+    /// The set-up's word for it.
+    pub fn end(self) -> End {
+        match self {
+            Self::Reboot => End::Reboot,
+            Self::Poweroff => End::PowerOff,
+            Self::Halt => End::Halt,
+        }
+    }
+
+    /// The target that stands for it.
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Reboot => "reboot.target",
+            Self::Poweroff => "poweroff.target",
+            Self::Halt => "halt.target",
+        }
+    }
+}
+
+/// Verbs that make jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(missing_docs, reason = "each variant is the systemctl verb of the same name")]
+pub enum Verb {
+    Start,
+    Stop,
+    Restart,
+    TryRestart,
+    Reload,
+    ReloadOrRestart,
+    Isolate,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Response {
+    /// Done; with what there is to say, a line each.
+    Done(Vec<String>),
+    /// Jobs are over: those that did not end well, with their results.
+    Jobs(Vec<(String, String)>),
+    /// Units.
+    Units(Vec<UnitStatus>),
+    /// It cannot be done.
+    Refused(String),
+    /// The status table.
+    Status(String),
+}
+
+/// A unit as others see it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "each field is the property of the same name in systemctl show")]
+pub struct UnitStatus {
+    pub id: String,
+    pub names: Vec<String>,
+    pub description: String,
+    pub load_state: String,
+    pub load_error: String,
+    pub active_state: String,
+    pub sub_state: String,
+    pub job: String,
+    pub fragment_path: String,
+    pub drop_in_paths: Vec<String>,
+    pub result: String,
+    pub main_pid: i32,
+    pub control_pid: i32,
+    pub control_group: String,
+    pub status_text: String,
+    pub exit_code: String,
+    pub n_restarts: u32,
+    /// Microseconds of `CLOCK_BOOTTIME`; 0 if never.
+    pub active_enter_us: u64,
+    pub inactive_enter_us: u64,
+    pub condition: String,
+    pub relations: Vec<(String, Vec<String>)>,
+}

@@ -1,0 +1,217 @@
+//! The appliance's PID 1 from the first to the last instruction: set up, run, tear down. Every way
+//! to fail ends in a reboot, so that boot counting works; nothing makes PID 1 exit.
+
+use super::{Gate, Options, Outcome, Paths, Table, run};
+use crate::control::Verb;
+use crate::setup::{self, End, SetupReport, StateOutcome, UnitRequest, UserDataOutcome, Watchdog};
+use crate::unit::condition::Machine;
+use crate::unit::load::Loader;
+use crate::unit::{Facts, UnitName, install};
+use cloudconfig::UnitCommand;
+use std::convert::Infallible;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+/// `slipway.ready_timeout=` when the kernel command line does not give one.
+const READY_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long a message about a failure of PID 1 itself stays on the console before the reboot.
+const EMERGENCY_DELAY: Duration = Duration::from_secs(10);
+
+/// A line to the console, whatever state the machine is in.
+fn say(line: &str) {
+    let console = OpenOptions::new().write(true).open("/dev/console");
+    if let Ok(mut console) = console {
+        let _ = console.write_all(format!("{line}\r\n").as_bytes());
+    }
+}
+
+/// Is PID 1. To be called by the program's `main` and by nothing else.
+pub fn main() -> ! {
+    std::panic::set_hook(Box::new(|panic| say(&format!("slipway: PID 1 has a defect: {panic}"))));
+    match catch_unwind(AssertUnwindSafe(whole_boot)) {
+        Ok(never) => match never {},
+        Err(_) => emergency("PID 1 has a defect"),
+    }
+}
+
+/// The last resort: says why, waits for a person to read it, reboots.
+fn emergency(why: &str) -> ! {
+    say(&format!("slipway: emergency: {why}; rebooting in {} s", EMERGENCY_DELAY.as_secs()));
+    loop {
+        thread::sleep(EMERGENCY_DELAY);
+        sys_reboot();
+    }
+}
+
+/// Reboots without unmounting: sync first, the journal of STATE does the rest.
+fn sys_reboot() {
+    nix::unistd::sync();
+    let error = match setup::teardown(End::Reboot, None, &mut |line| say(line)) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    say(&format!("slipway: reboot failed: {error}"));
+}
+
+fn whole_boot() -> Infallible {
+    let command_line = fs::read_to_string("/proc/cmdline");
+    let setup::SetUp { report, watchdog } = setup::run(&mut |line| say(line));
+    // The set-up may have mounted /proc only now.
+    let command_line = command_line.or_else(|_| fs::read_to_string("/proc/cmdline")).unwrap_or_default();
+    if let Some((step, error)) = report.fatal() {
+        let why = format!("set-up step {step:?} failed: {error}");
+        if !report.recovery {
+            drop(watchdog); // armed: it resets the machine if the reboot hangs
+            emergency(&why);
+        }
+        say(&format!("slipway: {why}"));
+    }
+    let outcome = run(options(&report, watchdog, &command_line));
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(error) => emergency(&error.to_string()),
+    };
+    let Outcome { end, watchdog } = outcome;
+    let error = match setup::teardown(end, watchdog, &mut |line| say(line)) {
+        Ok(never) => match never {},
+        Err(error) => error,
+    };
+    emergency(&format!("the machine does not end: {error}"))
+}
+
+fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str) -> Options {
+    let facts = Facts::read();
+    let words: Vec<String> = command_line.split_whitespace().map(str::to_owned).collect();
+    let machine = Machine {
+        virtualization: virtualization(),
+        first_boot: report.first_boot,
+        hostname: facts.hostname.clone(),
+        machine_id: facts.machine_id.clone(),
+        kernel_command_line: words.clone(),
+    };
+    let table = table(report, &facts);
+    let loader = Loader::system(facts);
+    let wishes = wishes(&loader, &report.units);
+    let gate = Gate {
+        target: known("boot-complete.target"),
+        timeout: Some(ready_timeout(&words)),
+        recovery: report
+            .recovery
+            .then(|| (known("recovery.target"), "every boot entry is out of tries".to_owned())),
+    };
+    let target = words.iter().find_map(|word| word.strip_prefix("systemd.unit="));
+    let target = target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"));
+    Options { paths: Paths::default(), loader, machine, target, wishes, gate, table, watchdog }
+}
+
+/// A name that is valid as it stands here.
+#[expect(clippy::expect_used, reason = "called with literals only")]
+fn known(name: &'static str) -> UnitName {
+    UnitName::parse(name).expect("a literal unit name")
+}
+
+fn ready_timeout(words: &[String]) -> Duration {
+    let given = words.iter().rev().find_map(|word| word.strip_prefix("slipway.ready_timeout="));
+    given.and_then(|text| text.parse().ok()).map_or(READY_TIMEOUT, Duration::from_secs)
+}
+
+/// Enables what user-data enables, and gives the jobs that it wants.
+fn wishes(loader: &Loader, requests: &[UnitRequest]) -> Vec<(UnitName, Verb)> {
+    let mut wishes = Vec::new();
+    for request in requests {
+        let name = match UnitName::parse(&request.name) {
+            Ok(name) => name,
+            Err(error) => {
+                say(&format!("slipway: user-data: {error}"));
+                continue;
+            }
+        };
+        if request.enable {
+            let base = if request.runtime { "/run" } else { "/etc" };
+            if let Err(error) = install::enable(loader, &name, &Path::new(base).join("systemd/system")) {
+                say(&format!("slipway: user-data: enabling {name}: {error}"));
+            }
+        }
+        let verb = request.command.map(|command| match command {
+            UnitCommand::Start => Verb::Start,
+            UnitCommand::Stop => Verb::Stop,
+            UnitCommand::Restart => Verb::Restart,
+            UnitCommand::Reload => Verb::Reload,
+            UnitCommand::TryRestart | UnitCommand::ReloadOrTryRestart => Verb::TryRestart,
+            UnitCommand::ReloadOrRestart => Verb::ReloadOrRestart,
+        });
+        wishes.extend(verb.map(|verb| (name, verb)));
+    }
+    wishes
+}
+
+/// Which hypervisor, by its vendor strings (systemd-detect-virt(1)); empty on bare metal.
+fn virtualization() -> String {
+    let read = |name: &str| fs::read_to_string(format!("/sys/class/dmi/id/{name}")).unwrap_or_default();
+    let text = format!("{} {} {}", read("sys_vendor"), read("product_name"), read("bios_vendor"));
+    let kinds = [
+        ("KVM", "kvm"),
+        ("QEMU", "qemu"),
+        ("VMware", "vmware"),
+        ("innotek", "oracle"),
+        ("Xen", "xen"),
+        ("Hyper-V", "microsoft"),
+        ("Amazon EC2", "amazon"),
+        ("Google", "google"),
+    ];
+    let known = kinds.iter().find(|(vendor, _)| text.contains(vendor)).map(|(_, kind)| (*kind).to_owned());
+    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let flagged = cpu.lines().any(|line| line.starts_with("flags") && line.ends_with(" hypervisor") || line.contains(" hypervisor "));
+    known.unwrap_or_else(|| if flagged { "vm-other".into() } else { String::new() })
+}
+
+fn table(report: &SetupReport, facts: &Facts) -> Table {
+    let mut stages = Vec::new();
+    let mut setup_ms = 0;
+    let (mut slot, mut root_hash) = (String::new(), String::new());
+    if let Some(stage1) = &report.stage1 {
+        slot.clone_from(&stage1.slot);
+        root_hash.clone_from(&stage1.root_hash);
+        let ends = [
+            ("kernel", stage1.kernel_ms),
+            ("modules", stage1.modules_ms),
+            ("slot", stage1.slot_ms),
+            ("verity", stage1.verity_ms),
+        ];
+        for (name, end) in ends {
+            stages.push((name.to_owned(), end.saturating_sub(setup_ms)));
+            setup_ms = end;
+        }
+    }
+    let now_ms = super::now().as_millis() as u64;
+    stages.push(("setup".into(), now_ms.saturating_sub(setup_ms)));
+    let state = match report.state {
+        StateOutcome::Missing => "missing",
+        StateOutcome::Formatted => "formatted",
+        StateOutcome::Kept => "kept",
+        StateOutcome::Grown => "kept, grown",
+        StateOutcome::Repaired => "kept, repaired",
+    };
+    let user_data = match &report.user_data {
+        UserDataOutcome::None => "none".to_owned(),
+        UserDataOutcome::Applied { source, first_boot: true } => format!("applied, from {source}"),
+        UserDataOutcome::Applied { .. } => "applied, kept from an earlier boot".to_owned(),
+        UserDataOutcome::Rejected { source, errors } => {
+            let first = errors.first().map_or("", String::as_str);
+            format!("REFUSED, from {source}: {first} ({} errors)", errors.len())
+        }
+    };
+    Table {
+        slot,
+        version: facts.os("VERSION_ID").to_owned(),
+        root_hash,
+        state: state.to_owned(),
+        user_data,
+        stages,
+        setup_ms: now_ms,
+    }
+}

@@ -1,0 +1,203 @@
+//! A cgroup v2 a unit: made, limited, watched, killed, removed (cgroups(7), cgroup-v2.rst).
+
+use crate::engine::UnitId;
+use nix::fcntl::{OFlag, open};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
+use nix::sys::stat::Mode;
+use nix::unistd::Pid;
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+/// Controllers that units' limits need.
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
+/// All units' cgroups.
+pub(super) struct Cgroups {
+    root: PathBuf,
+    watch: Inotify,
+    by_watch: HashMap<WatchDescriptor, Vec<UnitId>>,
+    of: HashMap<UnitId, (PathBuf, WatchDescriptor)>,
+    /// Folders in which a unit's PID file is to appear.
+    files: HashMap<UnitId, WatchDescriptor>,
+}
+
+impl Cgroups {
+    pub(super) fn new(root: PathBuf) -> io::Result<Self> {
+        let watch = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
+        Ok(Self { root, watch, by_watch: HashMap::new(), of: HashMap::new(), files: HashMap::new() })
+    }
+
+    /// The folder of a unit's cgroup, made if need be, with its limits; and the limits that
+    /// could not be set.
+    pub(super) fn enter(
+        &mut self,
+        unit: UnitId,
+        slice: &str,
+        name: &str,
+        limits: &BTreeMap<&'static str, String>,
+    ) -> io::Result<(OwnedFd, Vec<String>)> {
+        let path = match self.of.get(&unit) {
+            Some((path, _)) => path.clone(),
+            None => self.make(unit, slice, name)?,
+        };
+        let failed = limits
+            .iter()
+            .filter_map(|(file, text)| {
+                fs::write(path.join(file), text).err().map(|error| format!("{file} = {text}: {error}"))
+            })
+            .collect();
+        let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
+        Ok((open(&path, flags, Mode::empty())?, failed))
+    }
+
+    fn make(&mut self, unit: UnitId, slice: &str, name: &str) -> io::Result<PathBuf> {
+        let slice = self.root.join(slice);
+        if !slice.is_dir() {
+            fs::create_dir_all(&slice)?;
+            for folder in [&self.root, &slice] {
+                delegate_controllers(folder);
+            }
+        }
+        let path = slice.join(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
+        }
+        let watch = self.watch.add_watch(&path.join("cgroup.events"), AddWatchFlags::IN_MODIFY)?;
+        self.by_watch.insert(watch, vec![unit]);
+        self.of.insert(unit, (path.clone(), watch));
+        Ok(path)
+    }
+
+    /// The cgroup of a unit as a path below the root of the tree, for people.
+    pub(super) fn show(&self, unit: UnitId) -> String {
+        let path = self.of.get(&unit).and_then(|(path, _)| path.strip_prefix(&self.root).ok());
+        path.map(|path| format!("/{}", path.display())).unwrap_or_default()
+    }
+
+    /// Whether it has no process. A unit without a cgroup has none.
+    pub(super) fn is_empty(&self, unit: UnitId) -> bool {
+        let Some((path, _)) = self.of.get(&unit) else { return true };
+        let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+        !events.lines().any(|line| line == "populated 1")
+    }
+
+    /// Units whose cgroup changed since the last call.
+    pub(super) fn changed(&self) -> Vec<UnitId> {
+        let events = self.watch.read_events().unwrap_or_default();
+        let mut units: Vec<UnitId> =
+            events.iter().filter_map(|event| self.by_watch.get(&event.wd)).flatten().copied().collect();
+        units.sort();
+        units.dedup();
+        units
+    }
+
+    /// Counts the unit as changed when a file in the folder of `file` is written. If there is no
+    /// such folder, nothing will come, and the unit's start time-out decides.
+    pub(super) fn watch_file(&mut self, unit: UnitId, file: &Path) {
+        let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
+        let watch = file.parent().and_then(|folder| self.watch.add_watch(folder, events).ok());
+        if let Some(watch) = watch {
+            self.by_watch.entry(watch).or_default().push(unit);
+            self.files.insert(unit, watch);
+        }
+    }
+
+    /// Undoes [`Self::watch_file`].
+    pub(super) fn unwatch_file(&mut self, unit: UnitId) {
+        let Some(watch) = self.files.remove(&unit) else { return };
+        if let Some(units) = self.by_watch.get_mut(&watch) {
+            units.retain(|other| *other != unit);
+            if units.is_empty() {
+                self.by_watch.remove(&watch);
+                let _ = self.watch.rm_watch(watch);
+            }
+        }
+    }
+
+    /// The processes in it and below.
+    pub(super) fn processes(&self, unit: UnitId) -> Vec<Pid> {
+        let mut found = Vec::new();
+        if let Some((path, _)) = self.of.get(&unit) {
+            collect(path, &mut found);
+        }
+        found
+    }
+
+    /// Sends a signal to every process in it but those in `done`, to those that are forked meanwhile
+    /// too.
+    pub(super) fn signal(&self, unit: UnitId, signal: i32, done: &[i32]) {
+        let mut known = done.to_vec();
+        loop {
+            let all = self.processes(unit).into_iter().map(Pid::as_raw);
+            let new: Vec<i32> = all.filter(|pid| !known.contains(pid)).collect();
+            if new.is_empty() {
+                return;
+            }
+            for pid in new {
+                let _ = sys::process::kill(pid, signal);
+                known.push(pid);
+            }
+        }
+    }
+
+    /// SIGKILL to all at once, `cgroup.kill` (Linux 5.14).
+    pub(super) fn kill(&self, unit: UnitId) {
+        if let Some((path, _)) = self.of.get(&unit)
+            && fs::write(path.join("cgroup.kill"), "1").is_err()
+        {
+            self.signal(unit, 9, &[]);
+        }
+    }
+
+    /// Removes it, with what the unit made below it. One that still has processes stays and is
+    /// found again at the next start.
+    pub(super) fn release(&mut self, unit: UnitId) {
+        if let Some((path, watch)) = self.of.remove(&unit) {
+            self.by_watch.remove(&watch);
+            let _ = self.watch.rm_watch(watch);
+            remove(&path);
+        }
+    }
+}
+
+impl AsFd for Cgroups {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.watch.as_fd()
+    }
+}
+
+fn folders(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
+}
+
+fn collect(path: &Path, found: &mut Vec<Pid>) {
+    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+    // 0 is a process of another pid namespace, out of reach.
+    found.extend(text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).map(Pid::from_raw));
+    for folder in folders(path) {
+        collect(&folder, found);
+    }
+}
+
+fn remove(path: &Path) {
+    for folder in folders(path) {
+        remove(&folder);
+    }
+    let _ = fs::remove_dir(path);
+}
+
+/// Lets the children of a cgroup have limits. A controller that is absent is left out here; a limit
+/// that needs it is reported when it is set.
+fn delegate_controllers(folder: &Path) {
+    let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
+    for controller in CONTROLLERS {
+        if available.split_whitespace().any(|name| name == controller) {
+            let _ = fs::write(folder.join("cgroup.subtree_control"), format!("+{controller}"));
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! PID 1's main loop: one thread, one epoll, everything that the [`crate::engine`] decides carried out.
+//!
+//! [`run`] starts the default target and comes back when the machine is to end, with every unit
+//! stopped and every process gone. It never waits for a child, a pipe, a client or the journal's
+//! disk: those are all events. Signals: SIGCHLD reaps, SIGINT (ctrl-alt-del) and SIGTERM reboot,
+//! SIGPWR switches off. The appliance's whole boot around it is in [`boot`].
+
+mod accounts;
+pub mod boot;
+mod cgroup;
+mod clients;
+mod console;
+mod end;
+mod gate;
+mod notify;
+mod output;
+mod poll;
+mod processes;
+mod spawn;
+mod table;
+mod tell;
+
+pub use gate::Gate;
+pub use table::Table;
+
+use crate::control::{Ending, Verb};
+use crate::engine::{Action, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId};
+use crate::journal::{Journal, Limits};
+use crate::setup::End;
+use crate::unit::condition::{Machine, first_failed};
+use crate::unit::load::Loader;
+use crate::unit::{UnitName, config::EmergencyAction};
+use poll::{Poll, Source};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where things are; a test gives a scratch tree.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// `/run/systemd`: sockets.
+    pub runtime: PathBuf,
+    /// The cgroup v2 folder below which slices are made.
+    pub cgroup: PathBuf,
+    /// The journal's folder; `None` keeps no journal.
+    pub journal: Option<PathBuf>,
+    /// The console.
+    pub console: PathBuf,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            runtime: "/run/systemd".into(),
+            cgroup: "/sys/fs/cgroup".into(),
+            journal: Some(crate::journal::FOLDER.into()),
+            console: "/dev/console".into(),
+        }
+    }
+}
+
+/// What the manager works with.
+#[derive(Debug)]
+pub struct Options {
+    /// Where things are.
+    pub paths: Paths,
+    /// Where units are.
+    pub loader: Loader,
+    /// What conditions ask for.
+    pub machine: Machine,
+    /// What to start (`default.target`).
+    pub target: UnitName,
+    /// Jobs besides it, from user-data.
+    pub wishes: Vec<(UnitName, Verb)>,
+    /// What happens when the boot does not come to its end; see [`Gate`].
+    pub gate: Gate,
+    /// The status table, without what the manager adds.
+    pub table: Table,
+    /// The armed watchdog.
+    pub watchdog: Option<sys::watchdog::Watchdog>,
+}
+
+/// How the machine is to end, and what is handed back for that.
+#[derive(Debug)]
+pub struct Outcome {
+    /// How.
+    pub end: End,
+    /// Still armed.
+    pub watchdog: Option<sys::watchdog::Watchdog>,
+}
+
+/// Why the loop cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// A system call of the set-up.
+    #[error("{what}: {error}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// The system's error.
+        error: io::Error,
+    },
+}
+
+fn io_error(what: &'static str) -> impl Fn(io::Error) -> ManagerError {
+    move |error| ManagerError::Io { what, error }
+}
+
+/// PID 1.
+struct Manager {
+    paths: Paths,
+    loader: Loader,
+    machine: Machine,
+    engine: Engine,
+    poll: Poll,
+    journal: Journal,
+    console: console::Console,
+    boot_id: String,
+    processes: processes::Processes,
+    cgroups: cgroup::Cgroups,
+    outputs: HashMap<u64, output::Output>,
+    clients: HashMap<u64, clients::Client>,
+    notify: notify::Socket,
+    listener: clients::Listener,
+    signals: poll::Signals,
+    events: VecDeque<(UnitId, Event)>,
+    gate: gate::Running,
+    table: Table,
+    ending: Option<end::Progress>,
+    watchdog: Option<sys::watchdog::Watchdog>,
+    next_pet: Duration,
+    /// Unit states at the last look at PID files that are still to be written.
+    pid_files: BTreeMap<UnitId, i32>,
+}
+
+/// Runs until the machine is to end.
+///
+/// # Errors
+/// Something that the loop cannot be without is missing; nothing was started then.
+pub fn run(options: Options) -> Result<Outcome, ManagerError> {
+    let mut manager = Manager::new(options)?;
+    manager.begin();
+    loop {
+        manager.turn();
+        if let Some(end) = manager.ended() {
+            return Ok(Outcome { end, watchdog: manager.watchdog.take() });
+        }
+    }
+}
+
+/// Time since boot: `CLOCK_BOOTTIME`, so that a suspended machine's timers go on.
+fn now() -> Duration {
+    nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+impl Manager {
+    fn new(options: Options) -> Result<Self, ManagerError> {
+        let Options { paths, loader, machine, target, wishes, gate, table, watchdog } = options;
+        sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
+        let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
+        // Before the journal's thread is made, which inherits the mask.
+        let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
+        let journal = match &paths.journal {
+            Some(folder) => Journal::start(folder.clone(), Limits::default()).map_err(io_error("journal thread"))?,
+            None => Journal::nowhere(),
+        };
+        let notify = notify::Socket::bind(&paths.runtime.join("notify")).map_err(io_error("notify socket"))?;
+        let listener = clients::Listener::bind(&paths.runtime.join("private")).map_err(io_error("control socket"))?;
+        let cgroups = cgroup::Cgroups::new(paths.cgroup.clone()).map_err(io_error("inotify"))?;
+        poll.add(&signals, Source::Signals).map_err(io_error("epoll_ctl"))?;
+        poll.add(&notify, Source::Notify).map_err(io_error("epoll_ctl"))?;
+        poll.add(&listener, Source::Listener).map_err(io_error("epoll_ctl"))?;
+        poll.add(&cgroups, Source::Cgroups).map_err(io_error("epoll_ctl"))?;
+        let boot_id = loader.facts.boot_id.clone();
+        let console = console::Console::open(&paths.console);
+        Ok(Self {
+            paths,
+            loader,
+            machine,
+            engine: Engine::new(),
+            poll,
+            journal,
+            console,
+            boot_id,
+            processes: processes::Processes::default(),
+            cgroups,
+            outputs: HashMap::new(),
+            clients: HashMap::new(),
+            notify,
+            listener,
+            signals,
+            events: VecDeque::new(),
+            gate: gate::Running::new(gate, target, wishes, now()),
+            table,
+            ending: None,
+            watchdog,
+            next_pet: Duration::ZERO,
+            pid_files: BTreeMap::new(),
+        })
+    }
+
+    /// Waits for something, and handles it and all that follows from it.
+    fn turn(&mut self) {
+        let due = [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
+        let due = due.into_iter().flatten().min();
+        for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
+            match source {
+                Source::Signals => self.signals_came(),
+                Source::Notify => self.notifications_came(),
+                Source::Listener => self.clients_came(),
+                Source::Cgroups => self.cgroups_changed(),
+                Source::Client(id) => self.client_ready(id),
+                Source::Outcome(pid) => self.outcome_ready(pid),
+                Source::Output(id) => self.output_ready(id),
+            }
+            self.settle();
+        }
+        self.pet();
+        self.engine.tick(now());
+        self.settle();
+        self.gate_tick();
+        self.end_tick();
+        self.settle();
+    }
+
+    /// Carries out actions and feeds back their answers until nothing is left.
+    fn settle(&mut self) {
+        loop {
+            let actions = self.engine.take_actions();
+            let idle = actions.is_empty();
+            for action in actions {
+                self.carry_out(action);
+            }
+            match self.events.pop_front() {
+                Some((unit, event)) => self.engine.handle(unit, event, now()),
+                None if idle => return,
+                None => {}
+            }
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Test(unit) => {
+                let config = self.engine.unit(unit);
+                let failed =
+                    |list| first_failed(list, &self.machine).map(ToString::to_string);
+                let (failed_condition, failed_assert) = (failed(&config.conditions), failed(&config.asserts));
+                self.events.push_back((unit, Event::Tested { failed_condition, failed_assert }));
+            }
+            Action::Spawn { unit, phase, index, role } => self.spawn(unit, phase, index, role),
+            Action::Kill(unit, signal) => self.kill(unit, signal),
+            Action::FindMain(unit) => self.find_main(unit),
+            Action::Release(unit) => self.release(unit),
+            Action::Changed { unit, from, to } => {
+                self.tell_change(unit, from, to);
+                self.gate_changed(to);
+            }
+            Action::JobDone { job, unit, kind, result } => self.job_done(job, unit, kind, result),
+            Action::Emergency(unit, action) => self.emergency(unit, action),
+            Action::Log { unit, severity, notice } => self.tell(unit, severity as u8, &notice.to_string()),
+        }
+    }
+
+    fn job_done(&mut self, job: JobId, unit: UnitId, kind: JobKind, result: JobResult) {
+        self.tell_job(unit, kind, result);
+        self.clients_job_done(job, unit, result);
+        self.gate_job_done(unit, kind, result);
+        self.end_job_done(unit, kind);
+    }
+
+    fn emergency(&mut self, unit: UnitId, action: EmergencyAction) {
+        let name = self.engine.unit(unit).name.clone();
+        self.console.line(&format!("{name} asks for {action:?}"));
+        match action {
+            EmergencyAction::None => {}
+            EmergencyAction::Reboot => self.end(Ending::Reboot),
+            EmergencyAction::RebootForce => self.end_by_force(Ending::Reboot),
+            EmergencyAction::Poweroff => self.end(Ending::Poweroff),
+        }
+    }
+
+    /// Loads a unit and all that it refers to, as far as they are not known.
+    fn load(&mut self, name: &UnitName) -> UnitId {
+        let mut wanted = if self.engine.find(name).is_none() { vec![name.clone()] } else { Vec::new() };
+        while !wanted.is_empty() {
+            let loaded: Vec<_> = wanted.iter().map(|name| self.loader.load(name)).collect();
+            for unit in loaded.iter().map(|loaded| &loaded.unit) {
+                self.tell_problems(unit);
+            }
+            self.engine.add(loaded.into_iter().map(|loaded| (loaded.unit, loaded.alias)));
+            wanted = self.engine.missing();
+        }
+        // The name was just added, by itself or as the alias of what was.
+        self.engine.find(name).unwrap_or_else(|| self.engine.ids().next().unwrap_or_else(|| unreachable!()))
+    }
+
+    /// Reads all unit files again (`systemctl daemon-reload`).
+    fn reload_units(&mut self) {
+        let names: Vec<UnitName> = self.engine.ids().map(|id| self.engine.unit(id).name.clone()).collect();
+        let loaded: Vec<_> = names
+            .iter()
+            .map(|name| {
+                let mut loaded = self.loader.load(name);
+                // A name that became an alias keeps its old self until it is down and forgotten.
+                loaded.unit.name = name.clone();
+                (loaded.unit, None)
+            })
+            .collect();
+        for (unit, _) in &loaded {
+            self.tell_problems(unit);
+        }
+        self.engine.add(loaded);
+        while let [first, ..] = self.engine.missing().as_slice() {
+            self.load(&first.clone());
+        }
+    }
+
+    fn enqueue(&mut self, name: &UnitName, kind: JobKind, mode: Mode) -> Result<Option<JobId>, TransactionError> {
+        let unit = self.load(name);
+        self.engine.enqueue(unit, kind, mode, now())
+    }
+
+    fn pet_deadline(&self) -> Option<Duration> {
+        self.watchdog.as_ref().map(|_| self.next_pet)
+    }
+
+    /// Pets the watchdog at a third of its time. A failed pet is left to have its effect.
+    fn pet(&mut self) {
+        if let Some(watchdog) = &mut self.watchdog
+            && now() >= self.next_pet
+        {
+            let _ = watchdog.pet();
+            self.next_pet = now() + Duration::from_secs(u64::from(watchdog.timeout_s().max(3) / 3));
+        }
+    }
+}

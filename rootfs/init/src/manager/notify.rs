@@ -1,0 +1,145 @@
+//! sd_notify(3): messages from services, trusted by the sender's credentials.
+
+use super::Manager;
+use crate::engine::{Event, NotifyItem, Role, UnitId};
+use crate::unit::UnitName;
+use crate::unit::config::NotifyAccess;
+use nix::sys::socket::{
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg, setsockopt, socket,
+    sockopt::PassCred,
+};
+use std::fs;
+use std::io::{self, IoSliceMut};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// The socket behind `$NOTIFY_SOCKET`.
+pub(super) struct Socket(OwnedFd);
+
+impl Socket {
+    pub(super) fn bind(path: &Path) -> io::Result<Self> {
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let _ = fs::remove_file(path);
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let fd = socket(AddressFamily::Unix, SockType::Datagram, flags, None)?;
+        bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+        setsockopt(&fd, PassCred, &true)?;
+        // Any user's service may write; the credentials tell who it is.
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777))?;
+        Ok(Self(fd))
+    }
+
+    /// The next message with its sender's pid. Descriptors sent along are refused: there is room
+    /// for credentials only, so the kernel closes them (which also answers `BARRIER=1`).
+    fn receive(&self) -> Option<(i32, Vec<u8>)> {
+        loop {
+            let mut bytes = vec![0_u8; 4096];
+            let mut control = nix::cmsg_space!(nix::libc::ucred);
+            let mut parts = [IoSliceMut::new(&mut bytes)];
+            let message =
+                recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
+            let count = message.bytes;
+            let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+            let sender = message.cmsgs().ok().and_then(|mut all| {
+                all.find_map(|one| match one {
+                    ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
+                    _ => None,
+                })
+            });
+            if let Some(pid) = sender.filter(|_| !cut) {
+                bytes.truncate(count);
+                return Some((pid, bytes));
+            }
+        }
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// The assignments of a message that mean something here.
+pub(super) fn parse(message: &[u8]) -> Vec<NotifyItem> {
+    let text = String::from_utf8_lossy(message);
+    let us = |value: &str| value.parse().ok().map(Duration::from_micros);
+    text.lines()
+        .filter_map(|line| {
+            let (key, value) = line.split_once('=')?;
+            Some(match (key, value) {
+                ("READY", "1") => NotifyItem::Ready,
+                ("RELOADING", "1") => NotifyItem::Reloading,
+                ("STOPPING", "1") => NotifyItem::Stopping,
+                ("STATUS", text) => NotifyItem::Status(text.chars().take(1024).collect()),
+                ("MAINPID", pid) => NotifyItem::MainPid(pid.parse().ok().filter(|pid| *pid > 1)?),
+                ("WATCHDOG", "1") => NotifyItem::Watchdog,
+                ("WATCHDOG", "trigger") => NotifyItem::WatchdogTrigger,
+                ("WATCHDOG_USEC", value) => NotifyItem::WatchdogInterval(us(value)?),
+                ("EXTEND_TIMEOUT_USEC", value) => NotifyItem::ExtendTimeout(us(value)?),
+                _ => return None,
+            })
+        })
+        .collect()
+}
+
+impl Manager {
+    pub(super) fn notifications_came(&mut self) {
+        while let Some((pid, message)) = self.notify.receive() {
+            let Some((unit, role)) = self.unit_of_process(pid) else { continue };
+            let access = self.engine.unit(unit).service.as_ref().map(|service| service.notify_access());
+            let allowed = match access {
+                Some(NotifyAccess::All) => true,
+                Some(NotifyAccess::Exec) => role.is_some(),
+                Some(NotifyAccess::Main) => role == Some(Role::Main),
+                Some(NotifyAccess::None) | None => false,
+            };
+            if !allowed {
+                self.tell(Some(unit), 5, &format!("notification of process {pid} is not allowed (NotifyAccess=)"));
+                continue;
+            }
+            let mut items = parse(&message);
+            items.retain(|item| match item {
+                NotifyItem::MainPid(main) => self.adopt_main(unit, *main),
+                _ => true,
+            });
+            self.events.push_back((unit, Event::Notify(items)));
+            self.settle(); // READY= of one before STOPPING= of another, as they came
+        }
+    }
+
+    /// The unit of a process, and what it is there if it is one of those started here.
+    pub(super) fn unit_of_process(&self, pid: i32) -> Option<(UnitId, Option<Role>)> {
+        if let Some((unit, role)) = self.processes.find(pid) {
+            return Some((unit, Some(role)));
+        }
+        let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+        let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let mut parts = path.split('/').skip_while(|part| !part.ends_with(".slice"));
+        let unit = parts.find_map(|part| UnitName::parse(part).ok().filter(|name| !part.ends_with(".slice") && self.engine.find(name).is_some()))?;
+        self.engine.find(&unit).map(|unit| (unit, None))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages() {
+        assert_eq!(
+            parse(b"READY=1\nSTATUS=up & well\nMAINPID=1\nX_OWN=1\nWATCHDOG_USEC=5\nWATCHDOG=1"),
+            [
+                NotifyItem::Ready,
+                NotifyItem::Status("up & well".into()),
+                NotifyItem::WatchdogInterval(Duration::from_micros(5)),
+                NotifyItem::Watchdog
+            ]
+        );
+        assert_eq!(parse(b"\xff\xfe=1"), []);
+    }
+}

@@ -1,0 +1,240 @@
+//! Processes of units: started, reaped, signalled.
+
+use super::poll::Source;
+use super::spawn::Prepared;
+use super::Manager;
+use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
+use crate::unit::config::Phase;
+use nix::errno::Errno;
+use nix::sys::signal::Signal;
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+use sys::process::Outcome;
+
+struct Process {
+    unit: UnitId,
+    role: Role,
+    /// Its way to execve, while that is not known to have ended.
+    outcome: Option<(OwnedFd, u64)>,
+}
+
+/// All that run.
+#[derive(Default)]
+pub(super) struct Processes {
+    by_pid: HashMap<i32, Process>,
+    of: HashMap<(UnitId, Role), i32>,
+    /// There was no child at all at the last look.
+    pub(super) childless: bool,
+}
+
+impl Processes {
+    pub(super) fn find(&self, pid: i32) -> Option<(UnitId, Role)> {
+        self.by_pid.get(&pid).map(|process| (process.unit, process.role))
+    }
+
+    /// The pid, or 0.
+    pub(super) fn pid(&self, unit: UnitId, role: Role) -> i32 {
+        self.of.get(&(unit, role)).copied().unwrap_or(0)
+    }
+
+    fn insert(&mut self, pid: i32, unit: UnitId, role: Role, outcome: Option<(OwnedFd, u64)>) {
+        self.by_pid.insert(pid, Process { unit, role, outcome });
+        self.of.insert((unit, role), pid);
+    }
+
+    fn remove(&mut self, pid: i32) -> Option<Process> {
+        let process = self.by_pid.remove(&pid)?;
+        if self.of.get(&(process.unit, process.role)) == Some(&pid) {
+            self.of.remove(&(process.unit, process.role));
+        }
+        Some(process)
+    }
+}
+
+impl Manager {
+    pub(super) fn spawn(&mut self, unit: UnitId, phase: Phase, index: usize, role: Role) {
+        match self.try_spawn(unit, phase, index, role) {
+            Ok(()) => self.events.push_back((unit, Event::Spawned(role))),
+            Err(error) => {
+                self.tell(Some(unit), 3, &format!("cannot start its {phase:?} process: {error}"));
+                self.events.push_back((unit, Event::SpawnFailed(role)));
+            }
+        }
+    }
+
+    fn try_spawn(&mut self, unit: UnitId, phase: Phase, index: usize, role: Role) -> Result<(), super::spawn::SpawnError> {
+        let Prepared { plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        let name = self.engine.unit(unit).name.clone();
+        let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
+            Ok((fd, failed)) => {
+                for limit in failed {
+                    self.tell(Some(unit), 4, &format!("limit not set: {limit}"));
+                }
+                Some(fd)
+            }
+            Err(error) => {
+                self.tell(Some(unit), 4, &format!("runs without a cgroup of its own: {error}"));
+                None
+            }
+        };
+        let child = sys::process::spawn(&plan, cgroup.as_ref().map(AsFd::as_fd))?;
+        drop(plan); // and with it the write ends of the pipes
+        let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
+        self.processes.childless = false;
+        self.processes.insert(child.pid, unit, role, Some((child.outcome, token)));
+        for pending in outputs {
+            self.watch_output(unit, child.pid, pending);
+        }
+        Ok(())
+    }
+
+    /// A child came to its program, or failed on the way.
+    pub(super) fn outcome_ready(&mut self, pid: i32) {
+        let Some(process) = self.processes.by_pid.get_mut(&pid) else { return };
+        let Some((fd, token)) = process.outcome.take() else { return };
+        let (unit, role) = (process.unit, process.role);
+        match sys::process::read_outcome(fd.as_fd()) {
+            Ok(Outcome::Pending) => {
+                process.outcome = Some((fd, token));
+                return;
+            }
+            Ok(Outcome::Executed) => self.events.push_back((unit, Event::Executed(role))),
+            Ok(Outcome::Failed(step, errno)) => {
+                let error = Errno::from_raw(errno).desc();
+                self.tell(Some(unit), 3, &format!("process {pid} failed at step {step}: {error}"));
+            }
+            Err(error) => self.tell(Some(unit), 3, &format!("process {pid}: {error}")),
+        }
+        self.poll.remove(&fd, token);
+    }
+
+    pub(super) fn signals_came(&mut self) {
+        while let Some(signal) = self.signals.next() {
+            match signal {
+                Signal::SIGCHLD => self.reap(),
+                Signal::SIGPWR => self.end(crate::control::Ending::Poweroff),
+                Signal::SIGINT | Signal::SIGTERM => self.end(crate::control::Ending::Reboot),
+                Signal::SIGHUP => self.reload_units(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Takes every process that ended, orphans too.
+    pub(super) fn reap(&mut self) {
+        loop {
+            let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
+                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), ExitStatus::Code(code)),
+                Ok(WaitStatus::Signaled(pid, signal, core)) => (pid.as_raw(), ExitStatus::Signal(signal as i32, core)),
+                Ok(WaitStatus::StillAlive) => return,
+                Ok(_) => continue,
+                Err(Errno::EINTR) => continue,
+                Err(_) => {
+                    self.processes.childless = true;
+                    return;
+                }
+            };
+            // Whether it ever ran its program comes first.
+            self.outcome_ready(pid);
+            if let Some(Process { unit, role, outcome }) = self.processes.remove(pid) {
+                if let Some((fd, token)) = outcome {
+                    self.poll.remove(&fd, token);
+                }
+                let cgroup_empty = self.cgroups.is_empty(unit);
+                self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
+            }
+        }
+    }
+
+    pub(super) fn kill(&mut self, unit: UnitId, signal: EngineSignal) {
+        let one = |role, number: i32| {
+            let pid = self.processes.pid(unit, role);
+            if pid > 0 {
+                // It may be gone already; its exit is on its way then.
+                let _ = sys::process::kill(pid, number);
+            }
+        };
+        match signal {
+            EngineSignal::One(role, number) => one(role, number),
+            EngineSignal::All(number) => {
+                // Also those that run outside, for want of a cgroup.
+                one(Role::Main, number);
+                one(Role::Control, number);
+                let own = [Role::Main, Role::Control].map(|role| self.processes.pid(unit, role));
+                self.cgroups.signal(unit, number, &own);
+            }
+            EngineSignal::KillAll => {
+                self.cgroups.kill(unit);
+                one(Role::Main, Signal::SIGKILL as i32);
+                one(Role::Control, Signal::SIGKILL as i32);
+            }
+        }
+    }
+
+    /// `MAINPID=` of a process in the unit's own cgroup; false if it is not one.
+    pub(super) fn adopt_main(&mut self, unit: UnitId, pid: i32) -> bool {
+        if self.processes.pid(unit, Role::Main) == pid {
+            return true;
+        }
+        if self.unit_of_process(pid).is_none_or(|(owner, _)| owner != unit) {
+            return false;
+        }
+        if let Some(old) = self.processes.of.get(&(unit, Role::Main)).copied() {
+            self.processes.remove(old);
+        }
+        self.processes.insert(pid, unit, Role::Main, None);
+        true
+    }
+
+    /// The main process of a forking service: of its PID file, else the only process there is.
+    pub(super) fn find_main(&mut self, unit: UnitId) {
+        let file = self.engine.unit(unit).service.as_ref().and_then(|service| service.pid_file.clone());
+        let Some(file) = file else {
+            let pid = match self.cgroups.processes(unit).as_slice() {
+                [only] => Some(only.as_raw()).filter(|pid| self.adopt_main(unit, *pid)),
+                _ => None,
+            };
+            return self.events.push_back((unit, Event::MainFound(pid)));
+        };
+        let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        if let Some(pid) = pid.filter(|pid| self.adopt_main(unit, *pid)) {
+            self.pid_files.remove(&unit);
+            self.cgroups.unwatch_file(unit);
+            self.events.push_back((unit, Event::MainFound(Some(pid))));
+        } else if !self.pid_files.contains_key(&unit) {
+            self.pid_files.insert(unit, 0);
+            self.cgroups.watch_file(unit, &file);
+            self.find_main(unit); // it may have come between the look and the watch
+        }
+    }
+
+    pub(super) fn cgroups_changed(&mut self) {
+        for unit in self.cgroups.changed() {
+            if self.pid_files.contains_key(&unit) {
+                self.find_main(unit);
+            }
+            if self.engine.state(unit).populated && self.cgroups.is_empty(unit) {
+                // Exits that came with it are told first: they say how it ended.
+                self.reap();
+                self.events.push_back((unit, Event::CgroupEmpty));
+            }
+        }
+    }
+
+    pub(super) fn release(&mut self, unit: UnitId) {
+        self.pid_files.remove(&unit);
+        self.cgroups.unwatch_file(unit);
+        self.cgroups.release(unit);
+        let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
+        let context = &service.context;
+        let runtime = context.directories.get(&crate::unit::config::DirectoryKind::RuntimeDirectory);
+        if let Some(folders) = runtime.filter(|_| !context.runtime_directory_preserve) {
+            for name in &folders.names {
+                let _ = fs::remove_dir_all(std::path::Path::new("/run").join(name));
+            }
+        }
+    }
+}

@@ -1,0 +1,306 @@
+//! From a unit's `Exec…=` line and context to a [`Plan`] that the child carries out
+//! (systemd.exec(5)).
+
+use super::output::Pending;
+use super::{Manager, accounts};
+use crate::engine::{ExitStatus, Role, UnitId};
+use crate::unit::config::{Context, DIRECTORIES, DirectoryKind, NotifyAccess, Phase, Stream};
+use crate::unit::value::signal_name;
+use crate::unit::command::environment_file;
+use nix::fcntl::OFlag;
+use nix::libc::{O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
+use std::collections::BTreeMap;
+use std::ffi::CString;
+use std::fs;
+use std::io::{self, Read};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use sys::process::{Folder, Plan, Step, Stream as ChildStream};
+
+/// Where programs without a path are looked up, and `$PATH` of every unit.
+const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
+
+/// The largest environment file read.
+const MAX_ENVIRONMENT_BYTES: u64 = 1 << 20;
+
+/// Why a process was not even forked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SpawnError {
+    #[error("user {0} does not exist")]
+    User(String),
+    #[error("group {0} does not exist")]
+    Group(String),
+    #[error("environment file {path}: {error}")]
+    EnvironmentFile { path: String, error: io::Error },
+    #[error("a NUL byte in {0}")]
+    Nul(&'static str),
+    #[error("the command is gone from the unit file")]
+    NoCommand,
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Everything for one process.
+pub(super) struct Prepared {
+    pub(super) plan: Plan,
+    pub(super) outputs: Vec<Pending>,
+    pub(super) slice: String,
+    pub(super) limits: BTreeMap<&'static str, String>,
+}
+
+fn c(text: impl Into<Vec<u8>>, what: &'static str) -> Result<CString, SpawnError> {
+    CString::new(text).map_err(|_| SpawnError::Nul(what))
+}
+
+fn path_c(path: &Path) -> Result<CString, SpawnError> {
+    c(path.as_os_str().as_encoded_bytes(), "a path")
+}
+
+impl Manager {
+    pub(super) fn prepare(&self, id: UnitId, phase: Phase, index: usize) -> Result<Prepared, SpawnError> {
+        let unit = self.engine.unit(id);
+        let service = unit.service.as_deref().ok_or(SpawnError::NoCommand)?;
+        let command = service.commands(phase).get(index).ok_or(SpawnError::NoCommand)?;
+        let context = &service.context;
+        let user = context.user.as_deref().map(|name| {
+            accounts::user(name).ok_or_else(|| SpawnError::User(name.to_owned()))
+        });
+        let user = user.transpose()?;
+        let group = |name: &String| accounts::group(name).ok_or_else(|| SpawnError::Group(name.clone()));
+        let gid = match (&context.group, &user) {
+            (Some(name), _) => Some(group(name)?),
+            (None, Some(user)) => Some(user.gid),
+            (None, None) => None,
+        };
+        let mut groups: Vec<u32> = context.supplementary_groups.iter().map(group).collect::<Result<_, _>>()?;
+        if let Some(user) = &user {
+            groups.extend(accounts::groups_of(&user.name));
+        }
+        groups.extend(gid);
+        groups.sort_unstable();
+        groups.dedup();
+
+        let environment = self.environment(id, phase, context, user.as_ref())?;
+        let arguments = command.arguments(&environment);
+        let programs = if command.program.starts_with('/') {
+            vec![c(command.program.as_str(), "the program")?]
+        } else {
+            let paths = SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
+            paths.collect::<Result<_, _>>()?
+        };
+        let (streams, outputs) = self.streams(id, &command.program, context)?;
+        let privileged = command.privileged;
+        let directory = match &context.working_directory {
+            None => Some((PathBuf::from("/"), false)),
+            Some(directory) => {
+                let home = || PathBuf::from(user.as_ref().map_or("/root", |user| user.home.as_str()));
+                Some((directory.path.clone().unwrap_or_else(home), directory.optional))
+            }
+        };
+        let plan = Plan {
+            programs,
+            arguments: arguments.into_iter().map(|text| c(text, "an argument")).collect::<Result<_, _>>()?,
+            environment: environment
+                .iter()
+                .map(|(key, value)| c(format!("{key}={value}"), "the environment"))
+                .collect::<Result<_, _>>()?,
+            streams,
+            folders: folders(context)?,
+            groups: gid.or(groups.first().map(|_| 0)).filter(|_| !privileged).map(|gid| (gid, groups)),
+            user: user.as_ref().map(|user| user.uid).filter(|_| !privileged),
+            owner: (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0)),
+            directory: directory.map(|(path, optional)| Ok::<_, SpawnError>((path_c(&path)?, optional))).transpose()?,
+            umask: context.umask,
+            limits: context.limits.iter().map(|(name, (soft, hard))| (*name, *soft, *hard)).collect(),
+            nice: context.nice,
+            oom_score_adjust: context.oom_score_adjust.map(|n| c(n.to_string(), "a number")).transpose()?,
+            no_new_privileges: context.no_new_privileges && !privileged,
+            bounding_set: context.bounding_set.filter(|_| !privileged),
+            ambient: if privileged { 0 } else { context.ambient },
+            ignore_sigpipe: context.ignore_sigpipe,
+        };
+        let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
+        Ok(Prepared { plan, outputs, slice: slice_path(slice), limits: context.cgroup.clone() })
+    }
+
+    fn environment(
+        &self,
+        id: UnitId,
+        phase: Phase,
+        context: &Context,
+        user: Option<&accounts::User>,
+    ) -> Result<BTreeMap<String, String>, SpawnError> {
+        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        let mut set = |key: &str, value: &str| _ = found.insert(key.to_owned(), value.to_owned());
+        set("PATH", SEARCH);
+        set("LANG", "C.UTF-8");
+        if let Some(user) = user {
+            set("USER", &user.name);
+            set("LOGNAME", &user.name);
+            set("HOME", &user.home);
+            set("SHELL", &user.shell);
+        }
+        for key in &context.pass_environment {
+            // PID 1's own environment: what the kernel command line left over (init(1)).
+            if let Ok(value) = std::env::var(key) {
+                set(key, &value);
+            }
+        }
+        for (_, kind, parent, variable) in DIRECTORIES {
+            let names = context.directories.get(&kind).map_or(&[][..], |entry| &entry.names);
+            if !names.is_empty() {
+                let paths: Vec<String> = names.iter().map(|name| format!("{parent}/{name}")).collect();
+                set(variable, &paths.join(":"));
+            }
+        }
+        let service = self.engine.unit(id).service.as_deref();
+        if service.is_some_and(|service| service.notify_access() != NotifyAccess::None) {
+            set("NOTIFY_SOCKET", &self.paths.runtime.join("notify").to_string_lossy());
+        }
+        if let Some(interval) = service.and_then(|service| service.watchdog) {
+            set("WATCHDOG_USEC", &interval.as_micros().to_string());
+        }
+        let state = self.engine.state(id);
+        let main = self.processes.pid(id, Role::Main);
+        if main > 0 && phase != Phase::Start {
+            set("MAINPID", &main.to_string());
+        }
+        if matches!(phase, Phase::Stop | Phase::StopPost) {
+            set("SERVICE_RESULT", &state.result.to_string());
+            match state.main_exit {
+                Some(ExitStatus::Code(code)) => {
+                    set("EXIT_CODE", "exited");
+                    set("EXIT_STATUS", &code.to_string());
+                }
+                Some(ExitStatus::Signal(signal, core)) => {
+                    set("EXIT_CODE", if core { "dumped" } else { "killed" });
+                    set("EXIT_STATUS", &signal_name(signal));
+                }
+                None => {}
+            }
+        }
+        found.extend(context.environment.iter().cloned());
+        for (path, optional) in &context.environment_files {
+            match read_bounded(path) {
+                Ok(text) => found.extend(environment_file(&text)),
+                Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(SpawnError::EnvironmentFile { path: path.clone(), error }),
+            }
+        }
+        for unset in &context.unset_environment {
+            match unset.split_once('=') {
+                Some((key, value)) if found.get(key).is_some_and(|old| old == value) => _ = found.remove(key),
+                Some(_) => {}
+                None => _ = found.remove(unset),
+            }
+        }
+        Ok(found)
+    }
+
+    fn streams(
+        &self,
+        id: UnitId,
+        program: &str,
+        context: &Context,
+    ) -> Result<([ChildStream; 3], Vec<Pending>), SpawnError> {
+        let tty = || path_c(&context.tty_path);
+        let null = |flags| Ok::<_, SpawnError>(ChildStream::Open(c("/dev/null", "a path")?, flags));
+        let stdin = match &context.stdin {
+            Stream::Tty => ChildStream::Open(tty()?, O_RDWR),
+            Stream::File(path) => ChildStream::Open(path_c(path)?, O_RDONLY),
+            _ => null(O_RDONLY)?,
+        };
+        let mut outputs = Vec::new();
+        let base = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
+        let identifier = context.syslog_identifier.clone().or(base);
+        let identifier =
+            identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
+        let mut output = |stream: &Stream, first: bool| {
+            Ok::<_, SpawnError>(match stream {
+                Stream::Null => null(O_WRONLY)?,
+                // stdin is never something to write to, unless it is a terminal.
+                Stream::Inherit if first && context.stdin != Stream::Tty => null(O_WRONLY)?,
+                Stream::Inherit => ChildStream::Same,
+                Stream::Tty => ChildStream::Open(tty()?, O_RDWR),
+                Stream::File(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT),
+                Stream::Append(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_APPEND),
+                Stream::Truncate(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_TRUNC),
+                Stream::Journal | Stream::JournalAndConsole => {
+                    let (read, write) = pipe()?;
+                    outputs.push(Pending {
+                        fd: read,
+                        identifier: identifier.clone(),
+                        priority: context.syslog_level,
+                        level_prefix: context.syslog_level_prefix,
+                        console: *stream == Stream::JournalAndConsole,
+                    });
+                    ChildStream::Fd(write)
+                }
+            })
+        };
+        let stdout = output(&context.stdout, true)?;
+        let stderr = output(&context.stderr, false)?;
+        Ok(([stdin, stdout, stderr], outputs))
+    }
+}
+
+/// A pipe whose read end, ours, does not block; the write end is the service's, and does.
+fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
+    nix::fcntl::fcntl(read.as_fd(), nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+    Ok((read, write))
+}
+
+fn read_bounded(path: &str) -> io::Result<String> {
+    let file = fs::File::open(path)?;
+    let mut text = String::new();
+    file.take(MAX_ENVIRONMENT_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// The folders to be made, parents first.
+fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
+    let mut found = Vec::new();
+    for (_, kind, parent, _) in DIRECTORIES {
+        let step = match kind {
+            DirectoryKind::RuntimeDirectory => Step::RuntimeDirectory,
+            DirectoryKind::StateDirectory => Step::StateDirectory,
+            DirectoryKind::CacheDirectory => Step::CacheDirectory,
+            DirectoryKind::LogsDirectory => Step::LogsDirectory,
+            DirectoryKind::ConfigurationDirectory => Step::ConfigurationDirectory,
+        };
+        let Some(entry) = context.directories.get(&kind) else { continue };
+        for name in &entry.names {
+            let mut path = parent.to_owned();
+            let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
+            for (index, part) in parts.iter().enumerate() {
+                path = format!("{path}/{part}");
+                let own = index + 1 == parts.len() && kind != DirectoryKind::ConfigurationDirectory;
+                found.push(Folder { path: c(path.as_str(), "a path")?, mode: entry.mode, own, step });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// `a-b.slice` lies in `a.slice` (systemd.slice(5)).
+fn slice_path(name: &str) -> String {
+    let stem = name.strip_suffix(".slice").unwrap_or(name);
+    if stem == "-" {
+        return String::new();
+    }
+    let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
+    ends.map(|end| format!("{}.slice", &stem[..end])).collect::<Vec<_>>().join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_nest() {
+        assert_eq!(slice_path("system.slice"), "system.slice");
+        assert_eq!(slice_path("a-b-c.slice"), "a.slice/a-b.slice/a-b-c.slice");
+        assert_eq!(slice_path("-.slice"), "");
+    }
+}
