@@ -6,7 +6,7 @@
 use super::bytes::{get16, get32};
 use super::crc::{crc, inode_seed};
 use super::extents;
-use super::inode::{BLOCK_OFFSET, CHECKSUM_HIGH, CHECKSUM_LOW, EXTENTS_FLAG, checksum, mode};
+use super::inode::{BLOCK_OFFSET, CHECKSUM_HIGH, CHECKSUM_LOW, EXTENTS_FLAG, INDEX_FLAG, checksum, mode};
 use super::superblock::{self, Superblock, SuperblockReadError, feature};
 use super::xattr::{self, XattrError};
 use crate::read_at::ReadAt;
@@ -328,7 +328,7 @@ impl<R: ReadAt> Image<R> {
         extents.node(&inode.block, 0, None)?;
         let mut entries = Vec::new();
         for physical in extents.found.into_iter().flatten() {
-            self.read_names(inode, physical, &mut entries)?;
+            self.read_names(inode, physical, entries.is_empty(), &mut entries)?;
         }
         Ok(entries)
     }
@@ -337,13 +337,18 @@ impl<R: ReadAt> Image<R> {
         &self,
         inode: &RawInode,
         physical: u64,
+        first: bool,
         entries: &mut Vec<DirectoryEntry>,
     ) -> Result<(), ReadError> {
         let number = inode.number;
         let (block, start) = self.block(number, physical)?;
-        // Blocks of the index have their checksum elsewhere, and no names but `.` and `..`.
+        // Blocks of the index have their checksum elsewhere, and may end in what is left of a
+        // block of names: its first block is the root, the others are one empty record.
+        let is_index = inode.flags & INDEX_FLAG != 0
+            && (first
+                || (get32(&block, 0) == Some(0) && get16(&block, 4).map(usize::from) == Some(block.len())));
         let (names, tail) = block.split_at(block.len() - 12);
-        if self.superblock.has_checksums() && tail[..8] == [0, 0, 0, 0, 12, 0, 0, 0xde] {
+        if self.superblock.has_checksums() && !is_index && tail[..8] == [0, 0, 0, 0, 12, 0, 0, 0xde] {
             let seed = inode_seed(self.superblock.checksum_seed, number, inode.generation);
             if get32(tail, 8) != Some(crc(seed, names)) {
                 return Err(ReadError::DirectoryChecksum { number, offset: start });

@@ -46,7 +46,7 @@ impl Mounted {
         if line.trim() != word {
             let mut error = String::new();
             self.holder.stderr.take().expect("a pipe").read_to_string(&mut error).expect("an error");
-            panic!("a loop device and a mount are needed, as root; the kernel says: {error}");
+            panic!("{error}\nneeded are root, a loop device, and the packages mount, attr, libcap2-bin");
         }
     }
 
