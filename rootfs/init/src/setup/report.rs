@@ -125,12 +125,9 @@ pub struct SetupReport {
 }
 
 impl SetupReport {
-    /// The first failure that no unit may be started after: the machine must reboot, or, in
-    /// recovery, stay up without them. Refused user-data is not one.
+    /// The first failure: no unit may be started after it. The machine must reboot, or, in
+    /// recovery, stay up without them. New user-data that is refused is none.
     pub fn fatal(&self) -> Option<(StepName, &SetupError)> {
-        self.steps
-            .iter()
-            .filter(|step| step.name != StepName::UserData)
-            .find_map(|step| Some((step.name, step.error.as_ref()?)))
+        self.steps.iter().find_map(|step| Some((step.name, step.error.as_ref()?)))
     }
 }

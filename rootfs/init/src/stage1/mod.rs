@@ -32,7 +32,7 @@ use sys::mount::{Flags, Mount, MountError};
 use sys::uevent::UeventSocket;
 
 /// All of stage 1 must be done in this time.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 /// How long to wait for the disk that the firmware booted from: it is there, only slow.
 const BOOT_DISK_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait for a slot on any disk, when nobody says which is the boot disk.
@@ -193,7 +193,8 @@ fn find_slot(
             match Slot::examine_device(&partition.device, root_hash) {
                 Ok(slot) => return Ok((partition.clone(), slot)),
                 Err(error) => {
-                    tried.push(format!("{} ({}): {error}", partition.entry.label, partition.device.display()))
+                    let (label, device) = (&partition.entry.label, partition.device.display());
+                    tried.push(format!("{label} ({device}): {error}"));
                 }
             }
         }

@@ -4,7 +4,7 @@ use crate::setup::SetupError;
 use cloudconfig::{Account, File, Owner, Plan, Unit};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{chown, symlink};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 
 /// Names of users and groups, passwd(5) and group(5).
@@ -69,7 +69,7 @@ pub(super) fn write_file(root: &Path, file: &File, accounts: &Accounts) -> Resul
     };
     SetupError::writing(&path, chown(&path, Some(uid), Some(gid)))?;
     // chown(2) drops setuid and setgid.
-    let mode = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(file.mode.into()));
+    let mode = fs::Permissions::from_mode(file.mode.into());
     SetupError::writing(&path, fs::set_permissions(&path, mode))
 }
 

@@ -20,7 +20,7 @@ pub(super) struct Seed {
 /// What the label says, for a device that begins with `head`.
 ///
 /// Labels: ECMA-119 8.4.7 (volume identifier), Microsoft's FAT specification (`BS_VolLab`).
-/// Their case is not kept by all tools. Meanings: cloud-init's NoCloud, OpenStack's config drive.
+/// Their case is not kept by all tools. Meanings: cloud-init's NoCloud, `OpenStack`'s config drive.
 pub(super) fn seed(head: &[u8]) -> Option<Seed> {
     let at = |offset: usize, length: usize| head.get(offset..offset + length);
     let (fs_type, label) = if at(32769, 5) == Some(b"CD001") {

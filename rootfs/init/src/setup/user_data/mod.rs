@@ -2,7 +2,11 @@
 //!
 //! It is read from its source until a document has been accepted; that one is kept, and no
 //! source is looked at again. A document that is refused changes nothing: nothing of it is
-//! applied, and it is not kept, so that the next boot reads its source anew.
+//! applied, and it is not kept, so that the next boot reads its source anew. (One that passes but
+//! cannot be rendered is refused in the middle; what it left in /etc is gone with the next boot.)
+//!
+//! That the kept document is refused, after an update say, is a failure of the step: a machine
+//! without its configuration must not pass for a good one.
 
 mod apply;
 mod hostname;
@@ -75,7 +79,11 @@ fn render(
                     return Ok(());
                 }
             };
-            apply_plan(plan, &accounts, true, rendered)?;
+            // It may ask for what is well formed but cannot be, such as a file below a file.
+            if let Err(error) = apply_plan(plan, &accounts, true, rendered) {
+                rendered.outcome = reject(found.source, vec![error.to_string()], log);
+                return Ok(());
+            }
             // Kept last: a power cut before this only makes the next boot the first one.
             let keep = |path: &Path, bytes: &[u8]| {
                 SetupError::writing(path, super::etc::replace(path, bytes, 0o600))
@@ -99,7 +107,7 @@ fn judge(document: &[u8], accounts: &apply::Accounts) -> Result<Plan, Vec<String
 }
 
 fn reject(source: String, errors: Vec<String>, log: &mut dyn FnMut(&str)) -> UserDataOutcome {
-    log(&format!("user-data: REFUSED, nothing of it is applied: {source}"));
+    log(&format!("user-data: REFUSED: {source}"));
     for error in &errors {
         log(&format!("user-data: {error}"));
     }

@@ -1,5 +1,5 @@
 //! Where user-data comes from, the first that has any: a NoCloud or config-drive disk, QEMU's
-//! fw_cfg, SMBIOS, the image.
+//! `fw_cfg`, SMBIOS, the image.
 
 use super::label::{self, Seed};
 use super::smbios;
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 /// Where a seed is mounted for the moment it takes to read it.
 const MOUNT_POINT: &str = "/run/slipway/seed";
-/// QEMU's fw_cfg device as ACPI names it (qemu docs/specs/fw_cfg).
+/// QEMU's `fw_cfg` device as ACPI names it (QEMU, `docs/specs/fw_cfg`).
 const FW_CFG_DEVICE: &str = "/sys/bus/acpi/devices/QEMU0002:00";
 const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/slipway/user-data/raw";
 const SMBIOS: &str = "/sys/firmware/dmi/entries";
