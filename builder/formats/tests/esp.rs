@@ -216,16 +216,15 @@ fn each_kind_of_damage_is_named() {
         FatError::BootSector(error) => error,
         other => panic!("{other}"),
     };
-    use BootSectorError as B;
-    assert!(matches!(boot_error(510, &[0]), B::Signature { .. }));
-    assert!(matches!(boot_error(11, &[1]), B::Field { field: "BytsPerSec", .. }));
-    assert!(matches!(boot_error(13, &[3]), B::Field { field: "SecPerClus", found: 3, .. }));
-    assert!(matches!(boot_error(16, &[9]), B::Field { field: "NumFATs", .. }));
-    assert!(matches!(boot_error(32, &[0xff; 4]), B::TooLarge { .. }));
-    assert!(matches!(boot_error(36, &[0xff; 4]), B::Field { field: "FATSz32", .. }));
-    assert!(matches!(boot_error(36, &[1, 0]), B::TableTooShort { .. }));
-    assert!(matches!(boot_error(13, &[128]), B::NotFat32 { .. }));
-    assert!(matches!(boot_error(44, &[1]), B::Field { field: "RootClus", found: 1, .. }));
+    assert!(matches!(boot_error(510, &[0]), BootSectorError::Signature { .. }));
+    assert!(matches!(boot_error(11, &[1]), BootSectorError::Field { field: "BytsPerSec", .. }));
+    assert!(matches!(boot_error(13, &[3]), BootSectorError::Field { field: "SecPerClus", found: 3, .. }));
+    assert!(matches!(boot_error(16, &[9]), BootSectorError::Field { field: "NumFATs", .. }));
+    assert!(matches!(boot_error(32, &[0xff; 4]), BootSectorError::TooLarge { .. }));
+    assert!(matches!(boot_error(36, &[0xff; 4]), BootSectorError::Field { field: "FATSz32", .. }));
+    assert!(matches!(boot_error(36, &[1, 0]), BootSectorError::TableTooShort { .. }));
+    assert!(matches!(boot_error(13, &[128]), BootSectorError::NotFat32 { .. }));
+    assert!(matches!(boot_error(44, &[1]), BootSectorError::Field { field: "RootClus", found: 1, .. }));
 
     // The chain of folder "loader" leads to itself, to nowhere, to a free cluster.
     let entry = |cluster: usize, value: u32| (cluster * 4, value.to_le_bytes());

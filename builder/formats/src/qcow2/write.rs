@@ -219,7 +219,7 @@ impl<W: Write + Seek> Image<W> {
         let l1_offset = self.append(&big_endian(&l1))?;
 
         // The counts count themselves: grow them until they cover all.
-        let before = self.end.next_multiple_of(CLUSTER) / CLUSTER;
+        let before = self.end.div_ceil(CLUSTER);
         let (mut blocks, mut table_clusters) = (1, 1);
         while blocks * COUNTS_PER_BLOCK < before + blocks + table_clusters {
             blocks += 1;
