@@ -5,6 +5,7 @@
 //! [`modules`], in the order in which a boot needs them.
 
 pub mod block;
+pub mod child;
 pub mod dm;
 pub mod efivar;
 pub mod modules;

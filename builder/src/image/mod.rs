@@ -1,0 +1,336 @@
+//! Spec to image: read, plan, write, and only then give the files their names.
+
+mod fresh;
+mod ids;
+mod manifest;
+mod modules;
+mod outputs;
+mod plan;
+mod root;
+mod sbom;
+mod sink;
+mod sparse;
+mod write;
+
+pub use ids::Ids;
+pub use plan::{Plan, PlanError};
+pub use sink::Interrupt;
+
+use crate::inputs::cache::Cache;
+use crate::inputs::lock::Lock;
+use crate::inputs::{InputError, Store, pin_file, pin_package};
+use crate::progress::Progress;
+use crate::spec::{KernelInput, LoaderInput, PackageInput, Spec};
+use document::Problem;
+use fresh::{Memory, Seen};
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+use thiserror::Error;
+
+/// Why there is no image. Nothing was written under a final name.
+#[derive(Debug, Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum BuildError {
+    #[error("{}", shown(file, problems))]
+    Document { file: PathBuf, problems: Vec<Problem>, hints: Vec<&'static str> },
+    #[error("{path}: {source}")]
+    File { path: PathBuf, source: io::Error },
+    #[error("no lock file {0}")]
+    NoLock(PathBuf),
+    #[error(transparent)]
+    Input(#[from] InputError),
+    #[error("{0} root file system: {1}")]
+    Ext4(String, formats::ext4::Error),
+    #[error("verity tree: {0}")]
+    Verity(#[from] formats::verity::Error),
+    #[error("partition table: {0}")]
+    Gpt(#[from] formats::gpt::LayoutError),
+    #[error("EFI system partition: {0}")]
+    Esp(#[from] formats::esp::EspError),
+    #[error("UKI: {0}")]
+    Uki(#[from] formats::uki::UkiError),
+    #[error("initramfs: {0}")]
+    Cpio(#[from] formats::cpio::CpioError),
+    #[error("qcow2: {0}")]
+    Qcow2(#[from] formats::qcow2::WriteError),
+    #[error("interrupted")]
+    Interrupted,
+    #[error("{doing}: {source}")]
+    Io { doing: &'static str, source: io::Error },
+}
+
+impl BuildError {
+    /// What to try, one line each.
+    pub fn hints(&self) -> Vec<&'static str> {
+        match self {
+            Self::Document { hints, .. } => hints.clone(),
+            Self::NoLock(_) => vec!["run `slipway lock` to pin the inputs"],
+            Self::Input(error) => error.hint().into_iter().collect(),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                vec!["make room, or choose another folder with --output"]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+fn shown(file: &Path, problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("{}:{problem}", file.display())).collect();
+    lines.join("\n")
+}
+
+/// What a build works with.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Fetched and unpacked inputs.
+    pub cache: &'a Cache,
+    /// The folder with the programs that a spec calls `@NAME`.
+    pub programs: &'a Path,
+    /// This program, whose change makes every image new.
+    pub builder: &'a Path,
+    /// Shows how far it is.
+    pub progress: &'a Progress,
+    /// Ends it early.
+    pub interrupt: &'a Interrupt,
+    /// Whether the package client must not be asked.
+    pub offline: bool,
+}
+
+/// A finished build.
+#[derive(Debug)]
+pub struct Built {
+    /// The manifest's content.
+    pub manifest: serde_json::Value,
+    /// The files, the manifest among them.
+    pub files: Vec<PathBuf>,
+    /// Whether they were there already and nothing had changed.
+    pub unchanged: bool,
+}
+
+fn read_file(path: &Path) -> Result<String, BuildError> {
+    fs::read_to_string(path).map_err(|source| BuildError::File { path: path.to_owned(), source })
+}
+
+/// Reads a spec file.
+///
+/// # Errors
+/// The file cannot be read, or has problems: all of them.
+pub fn read_spec(file: &Path) -> Result<Spec, BuildError> {
+    let text = read_file(file)?;
+    Spec::read(&text, file).map_err(|problems| BuildError::Document {
+        file: file.to_owned(),
+        problems,
+        hints: Vec::new(),
+    })
+}
+
+/// The lock file of a spec: `image.lock` for `image.yaml`.
+pub fn lock_path(spec: &Path) -> PathBuf {
+    spec.with_extension("lock")
+}
+
+fn read_lock(spec: &Path) -> Result<Lock, BuildError> {
+    let file = lock_path(spec);
+    let text = match fs::read_to_string(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(BuildError::NoLock(file)),
+        Err(source) => return Err(BuildError::File { path: file, source }),
+        Ok(text) => text,
+    };
+    Lock::read(&text).map_err(|problems| BuildError::Document {
+        file,
+        problems,
+        hints: vec!["`slipway lock` makes it anew"],
+    })
+}
+
+/// Names of the packages that a spec asks for; the flag tells a kernel.
+fn packages_of(spec: &Spec) -> BTreeSet<(String, bool)> {
+    let mut wanted = BTreeSet::new();
+    if let KernelInput::Package(package) = &spec.kernel {
+        wanted.insert((package.value.clone(), true));
+    }
+    if let LoaderInput::Package(package) = &spec.boot_loader.input {
+        wanted.insert((package.value.clone(), false));
+    }
+    for package in &spec.packages {
+        if let PackageInput::Name(name) = &package.input {
+            wanted.insert((name.clone(), false));
+        }
+    }
+    wanted
+}
+
+/// Paths of the pinned files that a spec asks for.
+fn pinned_files_of(spec: &Spec) -> BTreeSet<PathBuf> {
+    let mut wanted = BTreeSet::new();
+    if let KernelInput::Paths { image, .. } = &spec.kernel {
+        wanted.insert(image.value.clone());
+    }
+    if let LoaderInput::Paths { loader, stub } = &spec.boot_loader.input {
+        wanted.extend([loader.value.clone(), stub.value.clone()]);
+    }
+    wanted.extend(spec.packages.iter().filter_map(|package| match &package.input {
+        PackageInput::Path(path) => Some(path.clone()),
+        PackageInput::Name(_) => None,
+    }));
+    wanted
+}
+
+fn folder_of(spec: &Path) -> &Path {
+    spec.parent().unwrap_or(Path::new(""))
+}
+
+/// Pins the newest inputs of a spec and writes its lock file; gives the file and the pins.
+///
+/// # Errors
+/// The spec has problems, an input cannot be had, or the file cannot be written.
+pub fn lock(file: &Path, cache: &Cache, progress: &Progress) -> Result<(PathBuf, Lock), BuildError> {
+    let spec = read_spec(file)?;
+    let mut lock = Lock::default();
+    for (name, kernel) in packages_of(&spec) {
+        let stage = progress.stage("fetch", None);
+        stage.note(&name);
+        lock.packages.push(pin_package(cache, &name, kernel)?);
+    }
+    for path in pinned_files_of(&spec) {
+        lock.files.push(pin_file(folder_of(file), &path)?);
+    }
+    let path = lock_path(file);
+    let written = tempfile::NamedTempFile::new_in(if folder_of(file).as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder_of(file)
+    })
+    .and_then(|mut temporary| {
+        use std::os::unix::fs::PermissionsExt as _;
+        temporary.write_all(lock.text().as_bytes())?;
+        temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+        temporary.as_file().sync_all()?;
+        temporary.persist(&path).map_err(|error| error.error)
+    });
+    written.map_err(|source| BuildError::File { path: path.clone(), source })?;
+    Ok((path, lock))
+}
+
+/// Brings every pinned package of a spec into the cache; gives how many there are.
+///
+/// # Errors
+/// As [`build`]'s for its inputs.
+pub fn fetch(file: &Path, context: &Context<'_>) -> Result<usize, BuildError> {
+    let spec = read_spec(file)?;
+    let lock = read_lock(file)?;
+    let store =
+        Store { cache: context.cache, lock: &lock, folder: folder_of(file), offline: context.offline };
+    let wanted = packages_of(&spec);
+    for (name, _) in &wanted {
+        let stage = context.progress.stage("fetch", None);
+        stage.note(name);
+        store.package(name)?;
+    }
+    Ok(wanted.len())
+}
+
+/// Builds the image of a spec into a folder, which is made when it is not there.
+///
+/// # Errors
+/// See [`BuildError`]. Whatever the error, no file has a final name that had none before.
+pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built, BuildError> {
+    let start = SystemTime::now();
+    let io = |doing| move |source| BuildError::Io { doing, source };
+    let spec = read_spec(file)?;
+    let lock = read_lock(file)?;
+    fs::create_dir_all(folder).map_err(|source| BuildError::File { path: folder.to_owned(), source })?;
+    let request = format!("{} {}", context.builder.display(), context.programs.display());
+    let memory = Memory::new(context.cache, file, folder, &request).map_err(io("build memory"))?;
+    let outputs = |manifest: &serde_json::Value| -> Vec<PathBuf> {
+        let names =
+            manifest["outputs"].as_array().into_iter().flatten().filter_map(|output| output["file"].as_str());
+        let companions = manifest::companions(&spec);
+        names.map(str::to_owned).chain(companions).map(|name| folder.join(name)).collect()
+    };
+    if let Some(manifest) = memory.unchanged() {
+        let files = outputs(&manifest);
+        return Ok(Built { manifest, files, unchanged: true });
+    }
+
+    let store =
+        Store { cache: context.cache, lock: &lock, folder: folder_of(file), offline: context.offline };
+    let mut plan = plan::plan(&spec, &store, context.programs, context.progress).map_err(|error| {
+        BuildError::Document { file: file.to_owned(), problems: error.problems, hints: error.hints }
+    })?;
+    let seen = std::mem::take(&mut plan.seen);
+    for path in [file, &lock_path(file), context.builder]
+        .into_iter()
+        .chain(pinned_files_of(&spec).iter().map(PathBuf::as_path))
+    {
+        seen.add(path);
+    }
+
+    let workplace = Workplace::new(folder, &spec).map_err(io("temporary folder"))?;
+    let manifest = write::write(&spec, plan, &workplace.folder, context).map_err(|error| match error {
+        BuildError::Io { .. } if context.interrupt.check().is_err() => BuildError::Interrupted,
+        other => other,
+    })?;
+    let files = outputs(&manifest);
+    // The manifest comes last: when it is there, all that it names is.
+    for path in &files {
+        let name = path.file_name().unwrap_or_default();
+        fs::rename(workplace.folder.join(name), path).map_err(io("naming the outputs"))?;
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("naming the outputs"))?;
+    keep(&memory, start, seen, &files, &manifest);
+    Ok(Built { manifest, files, unchanged: false })
+}
+
+fn keep(memory: &Memory, start: SystemTime, seen: Seen, files: &[PathBuf], manifest: &serde_json::Value) {
+    // Without the memory the next build only takes longer.
+    let _ = memory.keep(start, seen, files, manifest.clone());
+}
+
+/// The folder in which outputs grow, beside their final place. It is locked while its build
+/// lives, so that the next build can tell and delete those of builds that were killed.
+#[derive(Debug)]
+struct Workplace {
+    folder: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Workplace {
+    fn new(parent: &Path, spec: &Spec) -> io::Result<Self> {
+        let prefix = format!(".{}-{}.build-", spec.name, spec.version);
+        for entry in fs::read_dir(parent)? {
+            let path = entry?.path();
+            let ours =
+                path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&prefix));
+            if ours
+                && let Ok(Ok(_lock)) =
+                    File::open(&path).map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock))
+            {
+                fs::remove_dir_all(&path)?;
+            }
+        }
+        let folder = tempfile::Builder::new().prefix(&prefix).tempdir_in(parent)?;
+        let lock = Flock::lock(File::open(folder.path())?, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, errno)| io::Error::from(errno))?;
+        Ok(Self { folder: folder.keep(), _lock: lock })
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        // What cannot be deleted now is deleted by the next build.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// What is wrong with a user-data document, with places.
+fn user_data_problems(bytes: &[u8]) -> Vec<String> {
+    match cloudconfig::parse(bytes) {
+        Ok(_) => Vec::new(),
+        Err(errors) => errors.iter().map(ToString::to_string).collect(),
+    }
+}

@@ -1,0 +1,61 @@
+//! The image in its compressed forms.
+
+use super::sink::Interrupt;
+use super::sparse::SparseReader;
+use crate::progress::Stage;
+use std::fs::File;
+use std::io::{self, Read, Write};
+
+/// Bytes given to a compressor at once.
+const CHUNK: usize = 1 << 20;
+/// zstd's level: past it, a build waits longer than the bytes are worth.
+const ZSTD_LEVEL: i32 = 9;
+const XZ_LEVEL: u32 = 6;
+/// Workers that compress side by side. The bytes do not depend on it, as long as it is not zero.
+const WORKERS: u32 = 2;
+
+fn copy(raw: &File, mut out: impl Write, stage: &Stage, interrupt: &Interrupt) -> io::Result<()> {
+    let mut raw = SparseReader::new(raw)?;
+    let mut buffer = vec![0; CHUNK];
+    loop {
+        interrupt.check()?;
+        let count = raw.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(());
+        }
+        out.write_all(&buffer[..count])?;
+        stage.advance(count as u64);
+    }
+}
+
+/// Compresses `raw` with zstd.
+///
+/// # Errors
+/// Reading, writing, or the build was interrupted.
+pub fn zst(raw: &File, out: &File, stage: &Stage, interrupt: &Interrupt) -> io::Result<()> {
+    let length = raw.metadata()?.len();
+    let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(Some(length))?;
+    encoder.multithread(WORKERS)?;
+    copy(raw, &mut encoder, stage, interrupt)?;
+    encoder.finish().map(drop)
+}
+
+/// Compresses `raw` with xz. The block size is fixed, so that the
+/// bytes do not depend on how many threads there are.
+///
+/// # Errors
+/// Reading, writing, or the build was interrupted.
+pub fn xz(raw: &File, out: &File, stage: &Stage, interrupt: &Interrupt) -> io::Result<()> {
+    let stream = xz2::stream::MtStreamBuilder::new()
+        .preset(XZ_LEVEL)
+        .threads(WORKERS)
+        .block_size(24 << 20)
+        .check(xz2::stream::Check::Crc64)
+        .encoder()
+        .map_err(io::Error::other)?;
+    let mut encoder = xz2::write::XzEncoder::new_stream(out, stream);
+    copy(raw, &mut encoder, stage, interrupt)?;
+    encoder.finish().map(drop)
+}

@@ -1,0 +1,46 @@
+# Sourced by the other scripts: what every one of them needs.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+# Shared by all clones of one user, so that a clean clone reuses compiled dependencies and fetched inputs.
+SLIPWAY_CACHE=${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway}
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SLIPWAY_CACHE/target}
+export SLIPWAY_CACHE
+programs=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release
+
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+
+# need_packages NAME...: installs the Debian packages that are missing.
+need_packages() {
+    local missing=() name
+    for name in "$@"; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || missing+=("$name")
+    done
+    if [ ${#missing[@]} -gt 0 ]; then
+        echo "installing ${missing[*]}" >&2
+        as_root apt-get update -qq >&2
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+    fi
+}
+
+# need_rust: Debian's own compiler is too old; rustup's is taken when none new enough is there.
+need_rust() {
+    if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
+    if ! cargo --version >/dev/null 2>&1; then
+        need_packages rustup
+        rustup default stable >&2
+    fi
+}
+
+# need_inputs SPEC...: makes sure that the pinned inputs are in the cache. An archive drops old
+# versions; then the present ones are pinned, which git shows as a change of the lock file.
+need_inputs() {
+    local spec
+    for spec in "$@"; do
+        if ! "$programs/slipway" --quiet fetch "$spec"; then
+            echo "the pinned inputs of $spec cannot be had: pinning the archive's present versions" >&2
+            as_root apt-get update -qq >&2
+            "$programs/slipway" lock "$spec"
+        fi
+    done
+}
