@@ -11,7 +11,7 @@ mod write;
 
 pub use entry::Entry;
 pub use follow::follow;
-pub use read::{Filter, read, files};
+pub use read::{Filter, files, read};
 pub use write::{Journal, Limits};
 
 /// Where the appliance keeps it.

@@ -90,10 +90,9 @@ impl Journal {
         let (done, answer) = sync_channel(1);
         // A full queue is being written: the thread takes the next message when it has room.
         let sent = match queue.try_send(Message::Flush(done.clone())) {
-            Err(TrySendError::Full(message)) => thread::Builder::new()
-                .stack_size(64 << 10)
-                .spawn(move || queue.send(message).is_ok())
-                .is_ok(),
+            Err(TrySendError::Full(message)) => {
+                thread::Builder::new().stack_size(64 << 10).spawn(move || queue.send(message).is_ok()).is_ok()
+            }
             other => other.is_ok(),
         };
         drop(done);
@@ -137,16 +136,16 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
 }
 
 fn append(folder: &Path, limits: Limits, file: &mut Option<(File, u64)>, bytes: &[u8]) -> io::Result<()> {
-    if let Some((full, size)) = file
-        && *size >= limits.file_bytes
-    {
-        full.sync_data()?;
-        rotate(folder, limits.files)?;
-        *file = None;
-    }
-    let (file, size) = match file {
+    let open_file = match file.take() {
         Some(open) => open,
-        None => file.insert(open(folder)?),
+        None => open(folder)?,
+    };
+    let (file, size) = if open_file.1 >= limits.file_bytes {
+        open_file.0.sync_data()?;
+        rotate(folder, limits.files)?;
+        file.insert(open(folder)?)
+    } else {
+        file.insert(open_file)
     };
     file.write_all(bytes)?;
     *size += bytes.len() as u64;
@@ -198,7 +197,7 @@ mod tests {
     #[test]
     fn what_is_sent_is_read_back_over_rotations_and_torn_lines() {
         let folder = tempfile::tempdir().unwrap();
-        let limits = Limits { file_bytes: 2000, files: 3, queue: 1000 };
+        let limits = Limits { file_bytes: 200, files: 3, queue: 1000 };
         fs::write(folder.path().join(CURRENT), b"{\"torn\":").unwrap();
         let mut journal = Journal::start(folder.path().into(), limits).unwrap();
         for number in 0..50 {

@@ -104,7 +104,8 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
             .then(|| (known("recovery.target"), "every boot entry is out of tries".to_owned())),
     };
     let target = words.iter().find_map(|word| word.strip_prefix("systemd.unit="));
-    let target = target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"));
+    let target =
+        target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"));
     Options { paths: Paths::default(), loader, machine, target, wishes, gate, table, watchdog }
 }
 
@@ -165,7 +166,9 @@ fn virtualization() -> String {
     ];
     let known = kinds.iter().find(|(vendor, _)| text.contains(vendor)).map(|(_, kind)| (*kind).to_owned());
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flagged = cpu.lines().any(|line| line.starts_with("flags") && line.ends_with(" hypervisor") || line.contains(" hypervisor "));
+    let flagged = cpu.lines().any(|line| {
+        line.starts_with("flags") && line.ends_with(" hypervisor") || line.contains(" hypervisor ")
+    });
     known.unwrap_or_else(|| if flagged { "vm-other".into() } else { String::new() })
 }
 

@@ -4,9 +4,9 @@ use super::poll::Source;
 use super::{Manager, now};
 use crate::control::{Request, Response, UnitStatus, Verb};
 use crate::engine::{Edge, ExitStatus, JobId, JobKind, JobResult, Mode, Role, Signal, UnitId};
+use crate::unit::UnitName;
 use crate::unit::config::{LoadState, RELATIONS};
 use crate::unit::value::signal_name;
-use crate::unit::UnitName;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -190,9 +190,18 @@ impl Manager {
         self.engine.find(&name).ok_or_else(|| format!("unit {name} is not loaded"))
     }
 
-    fn enqueue_all(&mut self, client: u64, verb: Verb, units: &[String], no_block: bool) -> Result<bool, String> {
-        let names: Vec<UnitName> =
-            units.iter().map(|name| UnitName::from_user(name)).collect::<Result<_, _>>().map_err(|e| e.to_string())?;
+    fn enqueue_all(
+        &mut self,
+        client: u64,
+        verb: Verb,
+        units: &[String],
+        no_block: bool,
+    ) -> Result<bool, String> {
+        let names: Vec<UnitName> = units
+            .iter()
+            .map(|name| UnitName::from_user(name))
+            .collect::<Result<_, _>>()
+            .map_err(|e| e.to_string())?;
         let mut jobs = Vec::new();
         for name in names {
             if name.is_template() {
@@ -210,10 +219,15 @@ impl Manager {
                 Verb::ReloadOrRestart if self.engine.can_reload(id) => JobKind::ReloadOrStart,
                 Verb::ReloadOrRestart => JobKind::Restart,
             };
-            if unit.refuse_manual_start && kind != JobKind::Stop || unit.refuse_manual_stop && kind == JobKind::Stop {
+            if unit.refuse_manual_start && kind != JobKind::Stop
+                || unit.refuse_manual_stop && kind == JobKind::Stop
+            {
                 return Err(format!("{name} may not be named in a {kind} (RefuseManual…=)"));
             }
-            if kind == JobKind::Stop && unit.load_state == LoadState::NotFound && self.engine.active(id).is_down() {
+            if kind == JobKind::Stop
+                && unit.load_state == LoadState::NotFound
+                && self.engine.active(id).is_down()
+            {
                 return Err(format!("unit {name} is not found"));
             }
             let job = self.engine.enqueue(id, kind, mode, now()).map_err(|error| error.to_string())?;
@@ -264,7 +278,11 @@ impl Manager {
         let mut relations = Vec::new();
         for (key, relation) in RELATIONS {
             let names = |edge| -> Vec<String> {
-                self.engine.edges(id, edge).iter().map(|id| self.engine.unit(*id).name.as_str().to_owned()).collect()
+                self.engine
+                    .edges(id, edge)
+                    .iter()
+                    .map(|id| self.engine.unit(*id).name.as_str().to_owned())
+                    .collect()
             };
             let to = names(Edge::To(relation));
             if !to.is_empty() {

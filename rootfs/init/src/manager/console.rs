@@ -10,7 +10,8 @@ pub(super) struct Console(Option<OwnedFd>);
 impl Console {
     /// A console that cannot be opened is one that shows nothing.
     pub(super) fn open(path: &Path) -> Self {
-        let flags = OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_APPEND;
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_NOCTTY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK | OFlag::O_APPEND;
         Self(open(path, flags, Mode::empty()).ok())
     }
 
@@ -19,7 +20,12 @@ impl Console {
         let Some(fd) = &self.0 else { return };
         let mut bytes: Vec<u8> = Vec::with_capacity(text.len() + 2);
         for line in text.lines() {
-            bytes.extend(line.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect::<String>().bytes());
+            bytes.extend(
+                line.chars()
+                    .map(|c| if c.is_control() && c != '\t' { '?' } else { c })
+                    .collect::<String>()
+                    .bytes(),
+            );
             bytes.extend_from_slice(b"\r\n");
         }
         let mut rest = bytes.as_slice();

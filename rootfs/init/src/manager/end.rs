@@ -87,7 +87,8 @@ impl Manager {
         let due = ending.deadline <= now();
         match ending.phase {
             Phase::Units if due => {
-                let late: Vec<String> = self.engine.jobs().map(|job| self.engine.unit(job.unit).name.to_string()).collect();
+                let late: Vec<String> =
+                    self.engine.jobs().map(|job| self.engine.unit(job.unit).name.to_string()).collect();
                 self.tell(None, 3, &format!("units do not stop in time: {}", late.join(" ")));
                 self.end_rest();
             }

@@ -160,7 +160,8 @@ impl Manager {
         let mut lines = vec![format!("slipway: boot failed: {why}")];
         for id in self.engine.ids() {
             let state = self.engine.active(id);
-            let job = self.engine.job_of(id).map(|job| format!(", {} job waiting", job.kind)).unwrap_or_default();
+            let job =
+                self.engine.job_of(id).map(|job| format!(", {} job waiting", job.kind)).unwrap_or_default();
             if state == ActiveState::Failed || state == ActiveState::Activating {
                 let result = self.engine.state(id).result;
                 lines.push(format!("  {} is {state} ({result}){job}", self.engine.unit(id).name));

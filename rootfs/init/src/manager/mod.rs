@@ -162,11 +162,15 @@ impl Manager {
         // Before the journal's thread is made, which inherits the mask.
         let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
         let journal = match &paths.journal {
-            Some(folder) => Journal::start(folder.clone(), Limits::default()).map_err(io_error("journal thread"))?,
+            Some(folder) => {
+                Journal::start(folder.clone(), Limits::default()).map_err(io_error("journal thread"))?
+            }
             None => Journal::nowhere(),
         };
-        let notify = notify::Socket::bind(&paths.runtime.join("notify")).map_err(io_error("notify socket"))?;
-        let listener = clients::Listener::bind(&paths.runtime.join("private")).map_err(io_error("control socket"))?;
+        let notify =
+            notify::Socket::bind(&paths.runtime.join("notify")).map_err(io_error("notify socket"))?;
+        let listener =
+            clients::Listener::bind(&paths.runtime.join("private")).map_err(io_error("control socket"))?;
         let cgroups = cgroup::Cgroups::new(paths.cgroup.clone()).map_err(io_error("inotify"))?;
         poll.add(&signals, Source::Signals).map_err(io_error("epoll_ctl"))?;
         poll.add(&notify, Source::Notify).map_err(io_error("epoll_ctl"))?;
@@ -202,7 +206,8 @@ impl Manager {
 
     /// Waits for something, and handles it and all that follows from it.
     fn turn(&mut self) {
-        let due = [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
+        let due =
+            [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
         let due = due.into_iter().flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
             match source {
@@ -244,8 +249,7 @@ impl Manager {
         match action {
             Action::Test(unit) => {
                 let config = self.engine.unit(unit);
-                let failed =
-                    |list| first_failed(list, &self.machine).map(ToString::to_string);
+                let failed = |list| first_failed(list, &self.machine).map(ToString::to_string);
                 let (failed_condition, failed_assert) = (failed(&config.conditions), failed(&config.asserts));
                 self.events.push_back((unit, Event::Tested { failed_condition, failed_assert }));
             }
@@ -317,7 +321,12 @@ impl Manager {
         }
     }
 
-    fn enqueue(&mut self, name: &UnitName, kind: JobKind, mode: Mode) -> Result<Option<JobId>, TransactionError> {
+    fn enqueue(
+        &mut self,
+        name: &UnitName,
+        kind: JobKind,
+        mode: Mode,
+    ) -> Result<Option<JobId>, TransactionError> {
         let unit = self.load(name);
         self.engine.enqueue(unit, kind, mode, now())
     }

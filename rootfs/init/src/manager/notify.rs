@@ -5,8 +5,8 @@ use crate::engine::{Event, NotifyItem, Role, UnitId};
 use crate::unit::UnitName;
 use crate::unit::config::NotifyAccess;
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg, setsockopt, socket,
-    sockopt::PassCred,
+    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg, setsockopt,
+    socket, sockopt::PassCred,
 };
 use std::fs;
 use std::io::{self, IoSliceMut};
@@ -41,7 +41,8 @@ impl Socket {
             let mut control = nix::cmsg_space!(nix::libc::ucred);
             let mut parts = [IoSliceMut::new(&mut bytes)];
             let message =
-                recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC).ok()?;
+                recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
+                    .ok()?;
             let count = message.bytes;
             let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
             let sender = message.cmsgs().ok().and_then(|mut all| {
@@ -99,7 +100,11 @@ impl Manager {
                 Some(NotifyAccess::None) | None => false,
             };
             if !allowed {
-                self.tell(Some(unit), 5, &format!("notification of process {pid} is not allowed (NotifyAccess=)"));
+                self.tell(
+                    Some(unit),
+                    5,
+                    &format!("notification of process {pid} is not allowed (NotifyAccess=)"),
+                );
                 continue;
             }
             let mut items = parse(&message);
@@ -120,7 +125,11 @@ impl Manager {
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
         let mut parts = path.split('/').skip_while(|part| !part.ends_with(".slice"));
-        let unit = parts.find_map(|part| UnitName::parse(part).ok().filter(|name| !part.ends_with(".slice") && self.engine.find(name).is_some()))?;
+        let unit = parts.find_map(|part| {
+            UnitName::parse(part)
+                .ok()
+                .filter(|name| !part.ends_with(".slice") && self.engine.find(name).is_some())
+        })?;
         self.engine.find(&unit).map(|unit| (unit, None))
     }
 }

@@ -47,7 +47,8 @@ impl Manager {
         let id = self.outputs.keys().max().map_or(0, |last| last + 1);
         if let Ok(token) = self.poll.add(&fd, Source::Output(id)) {
             let partial = Vec::new();
-            let output = Output { fd, token, unit, pid, identifier, priority, level_prefix, console, partial };
+            let output =
+                Output { fd, token, unit, pid, identifier, priority, level_prefix, console, partial };
             self.outputs.insert(id, output);
         }
     }

@@ -1,8 +1,8 @@
 //! Processes of units: started, reaped, signalled.
 
+use super::Manager;
 use super::poll::Source;
 use super::spawn::Prepared;
-use super::Manager;
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
 use crate::unit::config::Phase;
 use nix::errno::Errno;
@@ -65,7 +65,13 @@ impl Manager {
         }
     }
 
-    fn try_spawn(&mut self, unit: UnitId, phase: Phase, index: usize, role: Role) -> Result<(), super::spawn::SpawnError> {
+    fn try_spawn(
+        &mut self,
+        unit: UnitId,
+        phase: Phase,
+        index: usize,
+        role: Role,
+    ) -> Result<(), super::spawn::SpawnError> {
         let Prepared { plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
         let name = self.engine.unit(unit).name.clone();
         let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
@@ -128,7 +134,9 @@ impl Manager {
         loop {
             let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), ExitStatus::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, core)) => (pid.as_raw(), ExitStatus::Signal(signal as i32, core)),
+                Ok(WaitStatus::Signaled(pid, signal, core)) => {
+                    (pid.as_raw(), ExitStatus::Signal(signal as i32, core))
+                }
                 Ok(WaitStatus::StillAlive) => return,
                 Ok(_) => continue,
                 Err(Errno::EINTR) => continue,

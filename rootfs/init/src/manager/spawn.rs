@@ -4,9 +4,9 @@
 use super::output::Pending;
 use super::{Manager, accounts};
 use crate::engine::{ExitStatus, Role, UnitId};
+use crate::unit::command::environment_file;
 use crate::unit::config::{Context, DIRECTORIES, DirectoryKind, NotifyAccess, Phase, Stream};
 use crate::unit::value::signal_name;
-use crate::unit::command::environment_file;
 use nix::fcntl::OFlag;
 use nix::libc::{O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
 use std::collections::BTreeMap;
@@ -62,9 +62,10 @@ impl Manager {
         let service = unit.service.as_deref().ok_or(SpawnError::NoCommand)?;
         let command = service.commands(phase).get(index).ok_or(SpawnError::NoCommand)?;
         let context = &service.context;
-        let user = context.user.as_deref().map(|name| {
-            accounts::user(name).ok_or_else(|| SpawnError::User(name.to_owned()))
-        });
+        let user = context
+            .user
+            .as_deref()
+            .map(|name| accounts::user(name).ok_or_else(|| SpawnError::User(name.to_owned())));
         let user = user.transpose()?;
         let group = |name: &String| accounts::group(name).ok_or_else(|| SpawnError::Group(name.clone()));
         let gid = match (&context.group, &user) {
@@ -72,7 +73,8 @@ impl Manager {
             (None, Some(user)) => Some(user.gid),
             (None, None) => None,
         };
-        let mut groups: Vec<u32> = context.supplementary_groups.iter().map(group).collect::<Result<_, _>>()?;
+        let mut groups: Vec<u32> =
+            context.supplementary_groups.iter().map(group).collect::<Result<_, _>>()?;
         if let Some(user) = &user {
             groups.extend(accounts::groups_of(&user.name));
         }
@@ -85,7 +87,8 @@ impl Manager {
         let programs = if command.program.starts_with('/') {
             vec![c(command.program.as_str(), "the program")?]
         } else {
-            let paths = SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
+            let paths =
+                SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
             paths.collect::<Result<_, _>>()?
         };
         let (streams, outputs) = self.streams(id, &command.program, context)?;
@@ -109,7 +112,9 @@ impl Manager {
             groups: gid.or(groups.first().map(|_| 0)).filter(|_| !privileged).map(|gid| (gid, groups)),
             user: user.as_ref().map(|user| user.uid).filter(|_| !privileged),
             owner: (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0)),
-            directory: directory.map(|(path, optional)| Ok::<_, SpawnError>((path_c(&path)?, optional))).transpose()?,
+            directory: directory
+                .map(|(path, optional)| Ok::<_, SpawnError>((path_c(&path)?, optional)))
+                .transpose()?,
             umask: context.umask,
             limits: context.limits.iter().map(|(name, (soft, hard))| (*name, *soft, *hard)).collect(),
             nice: context.nice,
@@ -213,8 +218,7 @@ impl Manager {
         let mut outputs = Vec::new();
         let base = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
         let identifier = context.syslog_identifier.clone().or(base);
-        let identifier =
-            identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
+        let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
         let mut output = |stream: &Stream, first: bool| {
             Ok::<_, SpawnError>(match stream {
                 Stream::Null => null(O_WRONLY)?,

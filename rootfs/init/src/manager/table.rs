@@ -48,7 +48,12 @@ impl Table {
         }
         let word = if ready { "ready" } else { "not ready" };
         let field = |text: &str| if text.is_empty() { "none".to_owned() } else { text.replace(' ', "_") };
-        let _ = write!(out, "slipway: {word} slot={} version={} boot_ms={boot_ms}", field(&self.slot), field(&self.version));
+        let _ = write!(
+            out,
+            "slipway: {word} slot={} version={} boot_ms={boot_ms}",
+            field(&self.slot),
+            field(&self.version)
+        );
         out
     }
 }
@@ -64,7 +69,9 @@ impl Manager {
             match self.engine.active(id) {
                 ActiveState::Active | ActiveState::Reloading => active += 1,
                 ActiveState::Failed => failed.push(unit.name.to_string()),
-                _ if matches!(unit.load_state, LoadState::BadSetting(_)) => failed.push(unit.name.to_string()),
+                _ if matches!(unit.load_state, LoadState::BadSetting(_)) => {
+                    failed.push(unit.name.to_string())
+                }
                 _ => {}
             }
         }
