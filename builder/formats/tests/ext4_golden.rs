@@ -1,4 +1,5 @@
 //! What a reviewer reads: the superblock as `dumpe2fs -h` shows it; and the same bytes each time.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions only, not what they share")]
 
 mod ext4_support;
 

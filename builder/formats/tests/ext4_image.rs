@@ -1,4 +1,5 @@
 //! Our reader of inodes and attributes on other people's images and on damaged ones.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions only, not what they share")]
 
 mod ext4_support;
 

@@ -2,6 +2,7 @@
 //!
 //! Growing while mounted asks for `CAP_SYS_RESOURCE`, which containers withhold even from
 //! root: that is tested where a guest boots.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions only, not what they share")]
 
 mod ext4_support;
 
@@ -120,6 +121,24 @@ fn a_state_is_written_to_and_stays_clean() {
     mounted.unmount();
     e2fsck(image_file.path());
     assert!(superblock::read(image_file.as_file()).unwrap().clean);
+}
+
+/// The journal is so large that it steps over the metadata of several groups, and that its
+/// extents do not fit its inode; the file system is so large that it has 512 flexible groups.
+#[test]
+fn large_file_systems() {
+    let tree = trees::random(10, 100, 5000);
+    let large = Options { journal_blocks: Some(1_500_000), ..state(1 << 20) };
+    let minimal = Options { journal_blocks: Some(600_000), ..options(Size::Minimal) };
+    for options in [large, minimal] {
+        let image_file = image(&tree, &options);
+        e2fsck(image_file.path());
+        let mut mounted = Mounted::new(image_file.path(), "rw");
+        assert_same(&by_kernel(&mounted.root(), &tree), &expected(&tree, ALL), "the kernel");
+        mounted.run("echo written > $2/new; sync");
+        mounted.unmount();
+        e2fsck(image_file.path());
+    }
 }
 
 #[test]

@@ -1,4 +1,5 @@
 //! The superblock's reader: one good block, one field poked, one exact error; and backups.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions only, not what they share")]
 
 mod ext4_support;
 

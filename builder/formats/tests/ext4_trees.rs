@@ -1,4 +1,5 @@
 //! Random trees, written by us and read by others, equal what went in, entry by entry.
+#![allow(clippy::unwrap_used, reason = "clippy knows test functions only, not what they share")]
 
 mod ext4_support;
 

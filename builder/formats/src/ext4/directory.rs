@@ -30,10 +30,10 @@ pub(super) const DIRECTORY_TYPE: u8 = 2;
 /// Puts names into the order of the directory's blocks and says how many blocks there are;
 /// `None` when they are more than an index of two levels can name.
 pub(super) fn plan(names: &mut [Name<'_>], hash_seed: &[u8; 16]) -> Option<u32> {
-    if 2 * DOT + names.iter().map(|name| record_length(name.name)).sum::<usize>() <= ROOM {
+    if 2 * DOT + names.iter().map(|name| record_length(name.bytes)).sum::<usize>() <= ROOM {
         return Some(1);
     }
-    names.sort_by_cached_key(|name| half_md4(name.name, hash_seed));
+    names.sort_by_cached_key(|name| half_md4(name.bytes, hash_seed));
     let leaves = leaves(names).count();
     let nodes = nodes(leaves);
     (nodes <= IN_ROOT).then_some((1 + nodes + leaves) as u32)
@@ -57,7 +57,7 @@ fn leaves(names: &[Name<'_>]) -> impl Iterator<Item = Range<usize>> {
         let count = rest
             .iter()
             .take_while(|name| {
-                let left = room.checked_sub(record_length(name.name));
+                let left = room.checked_sub(record_length(name.bytes));
                 room = left.unwrap_or(room);
                 left.is_some()
             })
@@ -105,12 +105,12 @@ impl<F: Fn(&Name<'_>) -> (u32, u8)> Directory<'_, F> {
     fn put_names(&self, block: &mut Records, names: &[Name<'_>]) {
         for name in names {
             let (inode, file_type) = (self.resolve)(name);
-            block.put(inode, file_type, name.name);
+            block.put(inode, file_type, name.bytes);
         }
     }
 
     fn write_index<E>(&self, emit: &mut impl FnMut(&[u8; BLOCK]) -> Result<(), E>) -> Result<(), E> {
-        let hash = |name: &Name<'_>| half_md4(name.name, self.hash_seed).0;
+        let hash = |name: &Name<'_>| half_md4(name.bytes, self.hash_seed).0;
         let mut hashes = Vec::new();
         for leaf in leaves(self.names) {
             let first = hash(&self.names[leaf.start]);

@@ -72,7 +72,7 @@ mod tests {
                 .expect("debugfs runs (install e2fsprogs)");
             let bytes = u128::from_str_radix(&seed.replace('-', ""), 16).unwrap().to_be_bytes();
             let (hash, minor) = half_md4(name.as_bytes(), &bytes);
-            let expected = format!("0x{hash:08x} (minor 0x{minor:08x})");
+            let expected = format!("0x{hash:x} (minor 0x{minor:x})");
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             assert!(text.contains(&expected), "{name}: {expected} is not in {text}");
         }

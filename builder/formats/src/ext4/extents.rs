@@ -77,8 +77,8 @@ impl Tree {
         let mut blocks = Vec::new();
         let mut entries: Vec<[u8; ENTRY]> = extents.iter().map(leaf_entry).collect();
         let levels = levels(extents.len());
-        for depth in 0..levels.len() {
-            let mut parents = Vec::with_capacity(levels[depth]);
+        for (depth, &nodes) in levels.iter().enumerate() {
+            let mut parents = Vec::with_capacity(nodes);
             for children in entries.chunks(IN_BLOCK) {
                 let mut block = [0; BLOCK];
                 put_node(&mut block, children, IN_BLOCK, depth);

@@ -43,7 +43,7 @@ impl Shape {
         let descriptor_blocks = groups.div_ceil(DESCRIPTORS_PER_BLOCK);
         let mut reserved_descriptor_blocks = 0;
         // The resize inode knows 32-bit block numbers only.
-        if resizable && u64::from(groups) * BLOCKS_PER_GROUP <= u64::from(u32::MAX) {
+        if resizable && u32::try_from(u64::from(groups) * BLOCKS_PER_GROUP).is_ok() {
             let most_groups = (u64::from(groups) * GROWTH).min(u64::from(u32::MAX) / BLOCKS_PER_GROUP);
             reserved_descriptor_blocks = (most_groups.div_ceil(DESCRIPTORS_PER_BLOCK.into()) as u32)
                 .saturating_sub(descriptor_blocks)

@@ -436,9 +436,8 @@ impl<R: ReadAt> Extents<'_, R> {
                 least = least.max(self.next);
             } else {
                 let blocks = match u16_at(4) {
-                    0 => return Err(malformed()),
-                    // Unwritten, which a directory's blocks never are.
-                    0x8001.. => return Err(malformed()),
+                    // Beyond 0x8000 it is unwritten, which a directory's blocks never are.
+                    0 | 0x8001.. => return Err(malformed()),
                     blocks => blocks,
                 };
                 let start = u32_at(8) | u16_at(6) << 32;

@@ -76,7 +76,7 @@ impl<'a> Node<'a> {
 pub(super) struct Name<'a> {
     pub parent: u32,
     pub node: u32,
-    pub name: &'a [u8],
+    pub bytes: &'a [u8],
 }
 
 /// The inodes of a tree and the names of its directories.
@@ -151,7 +151,7 @@ impl<'a> Nodes<'a> {
             self.nodes[parent as usize].links += 1;
         }
         self.nodes.push(pushed);
-        self.names.push(Name { parent, node, name });
+        self.names.push(Name { parent, node, bytes: name });
         Ok(())
     }
 
@@ -177,7 +177,7 @@ impl<'a> Nodes<'a> {
                 .count();
             return Err(Error::TooManyLinks { path: target_path, links: links as u32 });
         }
-        self.names.push(Name { parent, node, name });
+        self.names.push(Name { parent, node, bytes: name });
         Ok(())
     }
 
@@ -197,7 +197,7 @@ impl<'a> Nodes<'a> {
     }
 
     fn sort_names(&mut self) {
-        self.names.sort_unstable_by(|a, b| (a.parent, a.name).cmp(&(b.parent, b.name)));
+        self.names.sort_unstable_by(|a, b| (a.parent, a.bytes).cmp(&(b.parent, b.bytes)));
         let mut end = 0;
         for group in self.names.chunk_by(|a, b| a.parent == b.parent) {
             let start = end;

@@ -1,6 +1,7 @@
 //! What the ext4 tests share: images in files, other people's tools, trees to write, and
 //! what each reader sees of them.
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its share")]
+#![allow(clippy::expect_used, reason = "clippy knows test functions only, not what they share")]
 
 pub mod mount;
 pub mod seen;

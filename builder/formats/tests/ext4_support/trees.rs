@@ -3,7 +3,7 @@
 use formats::tree::{Content, Entry, Kind, Tree};
 use std::collections::BTreeMap;
 
-/// SplitMix64: small, and the same everywhere.
+/// `SplitMix64`: small, and the same everywhere.
 pub struct Random(pub u64);
 
 impl Random {
