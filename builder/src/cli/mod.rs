@@ -69,6 +69,20 @@ impl Failure {
     }
 }
 
+/// An error with its causes, each told once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let words = cause.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        next = cause.source();
+    }
+    text
+}
+
 impl From<BuildError> for Failure {
     fn from(error: BuildError) -> Self {
         let bad_input = matches!(
@@ -78,7 +92,7 @@ impl From<BuildError> for Failure {
                 | BuildError::NoLock(_)
                 | BuildError::Input(_)
         );
-        Self::new(error.to_string(), &error.hints(), if bad_input { 2 } else { 1 })
+        Self::new(chain(&error), &error.hints(), if bad_input { 2 } else { 1 })
     }
 }
 

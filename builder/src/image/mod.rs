@@ -37,29 +37,29 @@ use thiserror::Error;
 pub enum BuildError {
     #[error("{}", shown(file, problems))]
     Document { file: PathBuf, problems: Vec<Problem>, hints: Vec<&'static str> },
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     File { path: PathBuf, source: io::Error },
     #[error("no lock file {0}")]
     NoLock(PathBuf),
     #[error(transparent)]
     Input(#[from] InputError),
-    #[error("{0} root file system: {1}")]
-    Ext4(String, formats::ext4::Error),
-    #[error("verity tree: {0}")]
+    #[error("root file system")]
+    Ext4(#[from] formats::ext4::Error),
+    #[error("verity tree")]
     Verity(#[from] formats::verity::Error),
-    #[error("partition table: {0}")]
+    #[error("partition table")]
     Gpt(#[from] formats::gpt::LayoutError),
-    #[error("EFI system partition: {0}")]
+    #[error("EFI system partition")]
     Esp(#[from] formats::esp::EspError),
-    #[error("UKI: {0}")]
+    #[error("UKI")]
     Uki(#[from] formats::uki::UkiError),
-    #[error("initramfs: {0}")]
+    #[error("initramfs")]
     Cpio(#[from] formats::cpio::CpioError),
-    #[error("qcow2: {0}")]
+    #[error("qcow2")]
     Qcow2(#[from] formats::qcow2::WriteError),
     #[error("interrupted")]
     Interrupted,
-    #[error("{doing}: {source}")]
+    #[error("{doing}")]
     Io { doing: &'static str, source: io::Error },
 }
 
@@ -70,12 +70,22 @@ impl BuildError {
             Self::Document { hints, .. } => hints.clone(),
             Self::NoLock(_) => vec!["run `slipway lock` to pin the inputs"],
             Self::Input(error) => error.hint().into_iter().collect(),
-            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
-                vec!["make room, or choose another folder with --output"]
-            }
+            error if storage_full(error) => vec!["make room, or choose another folder with --output"],
             _ => Vec::new(),
         }
     }
+}
+
+/// Whether a full disk is at the bottom of an error.
+fn storage_full(error: &BuildError) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 fn shown(file: &Path, problems: &[Problem]) -> String {
@@ -271,10 +281,8 @@ pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built,
     }
 
     let workplace = Workplace::new(folder, &spec).map_err(io("temporary folder"))?;
-    let manifest = write::write(&spec, plan, &workplace.folder, context).map_err(|error| match error {
-        BuildError::Io { .. } if context.interrupt.check().is_err() => BuildError::Interrupted,
-        other => other,
-    })?;
+    let manifest = write::write(&spec, plan, &workplace.folder, context)
+        .map_err(|error| if context.interrupt.check().is_err() { BuildError::Interrupted } else { error })?;
     let files = outputs(&manifest);
     // The manifest comes last: when it is there, all that it names is.
     for path in &files {

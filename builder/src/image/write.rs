@@ -163,8 +163,7 @@ fn root(
         journal_blocks: None,
         resizable: false,
     };
-    let ext4_error = |error| BuildError::Ext4(spec.name.clone(), error);
-    let layout = ext4::Layout::plan(&plan.root, &options).map_err(ext4_error)?;
+    let layout = ext4::Layout::plan(&plan.root, &options)?;
     let data_blocks = layout.total_blocks();
     let used = (data_blocks + 1 + verity::hash_area_blocks(data_blocks)) * ext4::BLOCK_SIZE;
     if used > slot.size {
@@ -189,7 +188,7 @@ fn root(
     let mut sink = FileSink::new(raw, slot.offset, slot.size, &stage, context.interrupt);
     let options = verity::Options { salt: ids.salt("verity-salt").to_vec(), uuid: ids.uuid("verity") };
     let mut hashing = VerityWriter::new(&mut sink, options)?;
-    layout.write(&mut hashing).map_err(ext4_error)?;
+    layout.write(&mut hashing)?;
     let verity = hashing.finish()?;
     sink.finish().map_err(|source| BuildError::Io { doing: "root", source })?;
     Ok((verity, used))
