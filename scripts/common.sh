@@ -32,6 +32,15 @@ need_rust() {
     fi
 }
 
+# need_tool NAME VERSION: a cargo tool of that version, built once into the cache.
+tools=$SLIPWAY_CACHE/tools
+need_tool() {
+    if ! "$tools/bin/$1" --version 2>/dev/null | grep -q " $2\$"; then
+        echo "installing $1 $2" >&2
+        CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --force --root "$tools" "$1@$2"
+    fi
+}
+
 # need_inputs SPEC...: makes sure that the pinned inputs are in the cache. An archive drops old
 # versions; then the present ones are pinned, which git shows as a change of the lock file.
 need_inputs() {
