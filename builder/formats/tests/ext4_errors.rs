@@ -50,6 +50,10 @@ fn parents() {
     );
     let link = Entry::new(Kind::HardLink(b"b".to_vec()), 0);
     assert_error!(
+        tree([("b", file(b"")), ("lost+found", link.clone())]),
+        Error::MustBeDirectory { path: p } if *p == path("lost+found")
+    );
+    assert_error!(
         tree([("a", link), ("b", file(b"")), ("a/b", file(b""))]),
         Error::MissingParent { path: p } if *p == path("a/b")
     );

@@ -23,17 +23,20 @@ mod groups;
 mod holes;
 mod image;
 mod inode;
+mod inodes;
 mod journal;
 mod layout;
 mod nodes;
+mod read_error;
 mod resize;
 pub mod superblock;
 mod write;
 pub mod xattr;
 
 pub use error::{BadName, Error, PathBytes};
-pub use image::{DirectoryEntry, Image, RawInode, ReadError};
+pub use image::{DirectoryEntry, Image, RawInode};
 pub use layout::{Layout, Options, Size};
+pub use read_error::ReadError;
 
 /// Bytes in a block of every file system written here.
 pub const BLOCK_SIZE: u64 = 4096;

@@ -127,6 +127,9 @@ impl<'a> Nodes<'a> {
             }
             check_name(path)?;
             if let Kind::HardLink(target) = &entry.kind {
+                if path == LOST_FOUND {
+                    return Err(Error::MustBeDirectory { path: path.as_slice().into() });
+                }
                 links.push((path.as_slice(), target.as_slice()));
             } else {
                 check_entry(path, entry)?;
