@@ -1,6 +1,8 @@
 //! The manager as PID 1 of a pid and mount namespace of its own, with real processes, cgroups,
 //! sockets and signals. Needs root, a cgroup v2 tree and util-linux; without them it fails and says so.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+
 use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
 use init::journal::{Entry, Filter, read};
 use std::fs;

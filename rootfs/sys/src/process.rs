@@ -357,7 +357,7 @@ fn check(result: impl Into<i64>, step: Step) -> Result<(), Step> {
 }
 
 fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
-    // SAFETY (of every block below): plain system calls on numbers, on C strings of `plan`, or
+    // SAFETY: here and in the blocks below, plain system calls on numbers, on C strings of `plan`, or
     // on local structures of the documented layout. None allocates, locks or runs a handler.
     // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
     unsafe {
@@ -521,6 +521,15 @@ fn raise_ambient(mask: u64) -> Result<(), Step> {
         }
     }
     Ok(())
+}
+
+/// Has the kernel send SIGINT to PID 1 at ctrl-alt-del, and not reset the machine by itself
+/// (reboot(2), `LINUX_REBOOT_CMD_CAD_OFF`).
+///
+/// # Errors
+/// EPERM without `CAP_SYS_BOOT`, EINVAL in a pid namespace, which has no such key.
+pub fn take_ctrl_alt_del() -> io::Result<()> {
+    Ok(nix::sys::reboot::set_cad_enabled(false)?)
 }
 
 /// kill(2) with any signal number; nix knows no real-time signals.

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 
 /// What follows `systemctl`, and where it works.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 struct Call {
     socket: PathBuf,
     verb: String,

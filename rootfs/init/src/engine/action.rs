@@ -182,11 +182,11 @@ pub enum Event {
     CgroupEmpty,
     /// The answer to [`Action::FindMain`]; `None` if there is none and none will come.
     MainFound(Option<i32>),
-    /// sd_notify(3) messages that the unit may send.
+    /// `sd_notify(3)` messages that the unit may send.
     Notify(Vec<NotifyItem>),
 }
 
-/// One assignment of an sd_notify(3) message.
+/// One assignment of an `sd_notify(3)` message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotifyItem {
     /// `READY=1`.

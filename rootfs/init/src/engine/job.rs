@@ -104,17 +104,15 @@ pub struct Job {
 
 /// One job that covers both, or `None` if they contradict each other (systemd's job.c, merge table).
 pub(super) fn merge(a: JobKind, b: JobKind) -> Option<JobKind> {
-    use JobKind::{Reload, ReloadOrStart, Restart, Start, Stop, VerifyActive};
+    use JobKind::{Reload, ReloadOrStart, Restart, Start, VerifyActive};
     let (low, high) = if a <= b { (a, b) } else { (b, a) };
     match (low, high) {
         _ if low == high => Some(low),
         (Start, VerifyActive) => Some(Start),
-        (Start | VerifyActive | Reload, Restart) => Some(Restart),
+        (Start | VerifyActive | Reload, Restart) | (Restart, ReloadOrStart) => Some(Restart),
         (VerifyActive, Reload) => Some(Reload),
-        (Start, Reload) => Some(ReloadOrStart),
-        (Start | VerifyActive | Reload, ReloadOrStart) => Some(ReloadOrStart),
-        (Restart, ReloadOrStart) => Some(Restart),
-        (Stop, _) | (_, Stop) => None,
+        (Start, Reload) | (Start | VerifyActive | Reload, ReloadOrStart) => Some(ReloadOrStart),
+        // Stop goes with nothing else; the Try… kinds never get this far.
         _ => None,
     }
 }

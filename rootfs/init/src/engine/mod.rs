@@ -120,7 +120,7 @@ impl Engine {
 
     /// The earliest moment at which [`Engine::tick`] has something to do.
     pub fn next_deadline(&self) -> Option<Duration> {
-        let units = self.states.iter().filter_map(|state| state.next_deadline());
+        let units = self.states.iter().filter_map(UnitState::next_deadline);
         let jobs = self.jobs.values().filter_map(|job| job.deadline);
         units.chain(jobs).min()
     }
@@ -144,7 +144,7 @@ impl Engine {
         for cycle in &plan.broken_cycles {
             self.log(None, Severity::Warning, Notice::CycleBroken(cycle.clone()));
         }
-        let anchor = self.install(plan, mode);
+        let anchor = self.install(&plan, mode);
         self.run_queue();
         Ok(anchor)
     }
@@ -216,12 +216,10 @@ impl Engine {
         let state = self.active(unit);
         let down = matches!(state, ActiveState::Inactive | ActiveState::Failed | ActiveState::Deactivating);
         match kind {
-            JobKind::TryRestart if down => None,
+            JobKind::TryRestart | JobKind::TryReload if down => None,
             JobKind::TryRestart => Some(JobKind::Restart),
-            JobKind::TryReload if down => None,
-            JobKind::TryReload => Some(JobKind::Reload),
             JobKind::ReloadOrStart if down => Some(JobKind::Start),
-            JobKind::ReloadOrStart => Some(JobKind::Reload),
+            JobKind::TryReload | JobKind::ReloadOrStart => Some(JobKind::Reload),
             kind => Some(kind),
         }
     }

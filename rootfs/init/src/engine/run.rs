@@ -17,7 +17,7 @@ pub(super) struct Wish {
 
 impl Engine {
     /// Puts the jobs of a plan into place, and gives the anchor's.
-    pub(super) fn install(&mut self, plan: Plan, mode: Mode) -> Option<JobId> {
+    pub(super) fn install(&mut self, plan: &Plan, mode: Mode) -> Option<JobId> {
         for (unit, kind) in &plan.jobs {
             let mut kind = *kind;
             if let Some(old) = self.state(*unit).job {
@@ -34,7 +34,8 @@ impl Engine {
                         self.queue.insert(old);
                         continue;
                     }
-                    None => self.finish_job(old, JobResult::Canceled),
+                    // What waits for it is not touched: the transaction has said what becomes of that.
+                    None => self.end_job(old, JobResult::Canceled, false),
                 }
             }
             if let Some(collapsed) = self.collapse(*unit, kind) {
@@ -77,7 +78,7 @@ impl Engine {
     fn grant(&mut self, wish: &Wish) {
         let Some(kind) = self.collapse(wish.unit, wish.kind) else { return };
         match transaction::build(self, wish.unit, kind, Mode::Replace) {
-            Ok(plan) => _ = self.install(plan, Mode::Replace),
+            Ok(plan) => _ = self.install(&plan, Mode::Replace),
             Err(error) => {
                 let notice = Notice::DependencyUnusable(self.unit(wish.unit).name.clone(), error.to_string());
                 self.log(Some(wish.unit), Severity::Warning, notice);
@@ -117,7 +118,7 @@ impl Engine {
                 _ => self.set_target(unit, false),
             },
             JobKind::Reload if state == ActiveState::Active && self.can_reload(unit) => {
-                self.service_reload(unit)
+                self.service_reload(unit);
             }
             JobKind::Reload if state == ActiveState::Reloading => {}
             // Its turn comes when the unit is up: a state change queues it again.
@@ -327,6 +328,10 @@ impl Engine {
 
     /// Ends a job; the jobs that cannot go on without it end too.
     pub(super) fn finish_job(&mut self, id: JobId, result: JobResult) {
+        self.end_job(id, result, true);
+    }
+
+    fn end_job(&mut self, id: JobId, result: JobResult, recursive: bool) {
         let mut ending = vec![(id, result)];
         while let Some((id, result)) = ending.pop() {
             let Some(job) = self.jobs.remove(&id) else { continue };
@@ -334,7 +339,7 @@ impl Engine {
             self.queue.remove(&id);
             self.actions.push(Action::JobDone { job: id, unit: job.unit, kind: job.kind, result });
             self.queue_neighbours(job.unit);
-            if matches!(result, JobResult::Done | JobResult::Skipped) {
+            if !recursive || matches!(result, JobResult::Done | JobResult::Skipped) {
                 continue;
             }
             if result == JobResult::Dependency && job.kind == JobKind::Start {

@@ -240,9 +240,9 @@ impl Engine {
         let processes = state.main || state.control;
         match (self.with(id, |service| service.kill_mode), at) {
             (KillMode::None, _) => true,
-            (KillMode::Process, _) => !processes,
-            // The main process gets its time alone; the rest is killed at the very end.
-            (KillMode::Mixed, ServiceState::StopSigterm | ServiceState::FinalSigterm) => !processes,
+            // Mixed: the main process gets its time alone; the rest is killed at the very end.
+            (KillMode::Process, _)
+            | (KillMode::Mixed, ServiceState::StopSigterm | ServiceState::FinalSigterm) => !processes,
             _ => !processes && !state.populated,
         }
     }
@@ -369,7 +369,7 @@ impl Engine {
                 self.states[id.index()].populated = false;
                 match at {
                     ServiceState::Running if !self.state(id).main => {
-                        self.enter_running(id, ServiceResult::Success)
+                        self.enter_running(id, ServiceResult::Success);
                     }
                     // A forking service whose process went away before it wrote its PID file.
                     ServiceState::Start if kind == ServiceType::Forking && !self.state(id).control => {
@@ -507,7 +507,7 @@ impl Engine {
         let kind = self.with(id, |service| service.kind);
         match item {
             NotifyItem::Ready if at == ServiceState::Start && kind == ServiceType::Notify => {
-                self.enter_start_post(id)
+                self.enter_start_post(id);
             }
             NotifyItem::Ready if at == ServiceState::Reload && !self.state(id).control => {
                 self.enter_running(id, ServiceResult::Success);
@@ -646,9 +646,11 @@ fn contains(set: &ExitSet, status: ExitStatus) -> bool {
 /// INT, TERM and PIPE are a clean end, of a command that should come to its own end they are not.
 fn judge(config: &Service, phase: Phase, role: Role, status: ExitStatus) -> ServiceResult {
     let daemon = role == Role::Main && phase == Phase::Start && config.kind != ServiceType::Oneshot;
+    if role == Role::Main && contains(&config.success, status) {
+        return ServiceResult::Success;
+    }
     match status {
         ExitStatus::Code(0) => ServiceResult::Success,
-        status if role == Role::Main && contains(&config.success, status) => ServiceResult::Success,
         ExitStatus::Signal(1 | 2 | 13 | 15, _) if daemon => ServiceResult::Success,
         ExitStatus::Code(_) => ServiceResult::ExitCode,
         ExitStatus::Signal(_, true) => ServiceResult::CoreDump,

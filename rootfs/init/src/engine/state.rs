@@ -128,6 +128,7 @@ impl fmt::Display for ServiceResult {
 
 /// A unit at run time.
 #[derive(Clone, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 pub struct UnitState {
     /// Its job.
     pub job: Option<JobId>,
@@ -149,7 +150,7 @@ pub struct UnitState {
     pub deadline: Option<Duration>,
     /// When the watchdog bites.
     pub watchdog_deadline: Option<Duration>,
-    /// The watchdog's interval, when sd_notify set another than the unit's.
+    /// The watchdog's interval, when `sd_notify` set another than the unit's.
     pub watchdog_override: Option<Duration>,
     /// When the unit became active.
     pub active_since: Option<Duration>,
@@ -157,7 +158,7 @@ pub struct UnitState {
     pub start_since: Option<Duration>,
     /// When the unit went down.
     pub inactive_since: Option<Duration>,
-    /// `STATUS=` of sd_notify.
+    /// `STATUS=` of `sd_notify`.
     pub status_text: Option<String>,
     /// Automatic restarts since the last manual start.
     pub restarts: u32,

@@ -279,10 +279,9 @@ impl Draft<'_> {
             let drop = match (mattering.contains(&stop), mattering.contains(&other)) {
                 (true, true) => return Err(contradiction),
                 (true, false) => other,
-                (false, true) => stop,
                 // Keep things up, unless the stop makes room for something else.
                 (false, false) if conflict => other,
-                (false, false) => stop,
+                (false, _) => stop,
             };
             self.doom(drop, &contradiction)?;
         }

@@ -203,13 +203,13 @@ mod tests {
         for number in 0..50 {
             journal.send(entry(&format!("first {number}\n\"quoted\"")));
         }
-        assert!(journal.flush(Duration::from_secs(60)));
+        assert!(journal.flush(Duration::from_mins(1)));
         // Every start opens the file again, and sees that it is full.
         for round in 0..4 {
             let mut journal = Journal::start(folder.path().into(), limits).unwrap();
             journal.send(entry(&format!("round {round}")));
             journal.send(entry("x"));
-            assert!(journal.flush(Duration::from_secs(60)));
+            assert!(journal.flush(Duration::from_mins(1)));
         }
         assert_eq!(super::super::files(folder.path()).len(), 3);
         let all: Vec<Entry> = read(folder.path(), &Filter::default()).collect();

@@ -17,7 +17,7 @@ use std::thread;
 use std::time::Duration;
 
 /// `slipway.ready_timeout=` when the kernel command line does not give one.
-const READY_TIMEOUT: Duration = Duration::from_secs(300);
+const READY_TIMEOUT: Duration = Duration::from_mins(5);
 /// How long a message about a failure of PID 1 itself stays on the console before the reboot.
 const EMERGENCY_DELAY: Duration = Duration::from_secs(10);
 
@@ -69,6 +69,9 @@ fn whole_boot() -> Infallible {
             emergency(&why);
         }
         say(&format!("slipway: {why}"));
+    }
+    if let Err(error) = sys::process::take_ctrl_alt_del() {
+        say(&format!("slipway: ctrl-alt-del stays the kernel's: {error}"));
     }
     let outcome = run(options(&report, watchdog, &command_line));
     let outcome = match outcome {

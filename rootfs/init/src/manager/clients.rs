@@ -213,11 +213,10 @@ impl Manager {
             let kind = match verb {
                 Verb::Start | Verb::Isolate => JobKind::Start,
                 Verb::Stop => JobKind::Stop,
-                Verb::Restart => JobKind::Restart,
                 Verb::TryRestart => JobKind::TryRestart,
                 Verb::Reload => JobKind::Reload,
                 Verb::ReloadOrRestart if self.engine.can_reload(id) => JobKind::ReloadOrStart,
-                Verb::ReloadOrRestart => JobKind::Restart,
+                Verb::Restart | Verb::ReloadOrRestart => JobKind::Restart,
             };
             if unit.refuse_manual_start && kind != JobKind::Stop
                 || unit.refuse_manual_stop && kind == JobKind::Stop

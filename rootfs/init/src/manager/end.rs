@@ -8,7 +8,7 @@ use crate::unit::UnitName;
 use std::time::Duration;
 
 /// Units may take this long together; a machine must come to its end.
-const UNITS: Duration = Duration::from_secs(180);
+const UNITS: Duration = Duration::from_mins(3);
 /// What is left after its units may take this long on SIGTERM, and again on SIGKILL.
 const REST: Duration = Duration::from_secs(5);
 
@@ -92,7 +92,6 @@ impl Manager {
                 self.tell(None, 3, &format!("units do not stop in time: {}", late.join(" ")));
                 self.end_rest();
             }
-            Phase::Units | Phase::Over => {}
             Phase::Terminate | Phase::Kill if self.processes.childless => ending.phase = Phase::Over,
             Phase::Terminate if due => {
                 ending.phase = Phase::Kill;
@@ -104,7 +103,7 @@ impl Manager {
                 ending.phase = Phase::Over;
                 self.tell(None, 3, "processes are left after SIGKILL");
             }
-            Phase::Terminate | Phase::Kill => {}
+            Phase::Units | Phase::Terminate | Phase::Kill | Phase::Over => {}
         }
     }
 

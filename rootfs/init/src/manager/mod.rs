@@ -31,7 +31,7 @@ use crate::unit::condition::{Machine, first_failed};
 use crate::unit::load::Loader;
 use crate::unit::{UnitName, config::EmergencyAction};
 use poll::{Poll, Source};
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -130,8 +130,8 @@ struct Manager {
     ending: Option<end::Progress>,
     watchdog: Option<sys::watchdog::Watchdog>,
     next_pet: Duration,
-    /// Unit states at the last look at PID files that are still to be written.
-    pid_files: BTreeMap<UnitId, i32>,
+    /// Forking services whose PID file is still to be written.
+    pid_files: BTreeSet<UnitId>,
 }
 
 /// Runs until the machine is to end.
@@ -200,7 +200,7 @@ impl Manager {
             ending: None,
             watchdog,
             next_pet: Duration::ZERO,
-            pid_files: BTreeMap::new(),
+            pid_files: BTreeSet::new(),
         })
     }
 

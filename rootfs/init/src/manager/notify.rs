@@ -1,9 +1,9 @@
-//! sd_notify(3): messages from services, trusted by the sender's credentials.
+//! `sd_notify(3)`: messages from services, trusted by the sender's credentials.
 
 use super::Manager;
 use crate::engine::{Event, NotifyItem, Role, UnitId};
-use crate::unit::UnitName;
 use crate::unit::config::NotifyAccess;
+use crate::unit::{Kind, UnitName};
 use nix::sys::socket::{
     AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg, setsockopt,
     socket, sockopt::PassCred,
@@ -124,13 +124,11 @@ impl Manager {
         }
         let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
         let path = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-        let mut parts = path.split('/').skip_while(|part| !part.ends_with(".slice"));
-        let unit = parts.find_map(|part| {
-            UnitName::parse(part)
-                .ok()
-                .filter(|name| !part.ends_with(".slice") && self.engine.find(name).is_some())
-        })?;
-        self.engine.find(&unit).map(|unit| (unit, None))
+        // Behind the slices, which are below whatever the whole tree is mounted under.
+        let names = path.split('/').filter_map(|part| UnitName::parse(part).ok());
+        let mut below =
+            names.skip_while(|name| name.kind() != Kind::Slice).filter(|name| name.kind() != Kind::Slice);
+        below.find_map(|name| self.engine.find(&name)).map(|unit| (unit, None))
     }
 }
 

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use std::os::fd::OwnedFd;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A longer line is cut (systemd's LineMax=).
+/// A longer line is cut (systemd's `LineMax=`).
 const MAX_LINE_BYTES: usize = 48 << 10;
 
 /// One pipe.

@@ -138,8 +138,7 @@ impl Manager {
                     (pid.as_raw(), ExitStatus::Signal(signal as i32, core))
                 }
                 Ok(WaitStatus::StillAlive) => return,
-                Ok(_) => continue,
-                Err(Errno::EINTR) => continue,
+                Ok(_) | Err(Errno::EINTR) => continue,
                 Err(_) => {
                     self.processes.childless = true;
                     return;
@@ -212,8 +211,7 @@ impl Manager {
             self.pid_files.remove(&unit);
             self.cgroups.unwatch_file(unit);
             self.events.push_back((unit, Event::MainFound(Some(pid))));
-        } else if !self.pid_files.contains_key(&unit) {
-            self.pid_files.insert(unit, 0);
+        } else if self.pid_files.insert(unit) {
             self.cgroups.watch_file(unit, &file);
             self.find_main(unit); // it may have come between the look and the watch
         }
@@ -221,7 +219,7 @@ impl Manager {
 
     pub(super) fn cgroups_changed(&mut self) {
         for unit in self.cgroups.changed() {
-            if self.pid_files.contains_key(&unit) {
+            if self.pid_files.contains(&unit) {
                 self.find_main(unit);
             }
             if self.engine.state(unit).populated && self.cgroups.is_empty(unit) {

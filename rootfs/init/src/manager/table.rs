@@ -70,7 +70,7 @@ impl Manager {
                 ActiveState::Active | ActiveState::Reloading => active += 1,
                 ActiveState::Failed => failed.push(unit.name.to_string()),
                 _ if matches!(unit.load_state, LoadState::BadSetting(_)) => {
-                    failed.push(unit.name.to_string())
+                    failed.push(unit.name.to_string());
                 }
                 _ => {}
             }

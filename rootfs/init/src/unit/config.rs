@@ -100,6 +100,7 @@ pub enum EmergencyAction {
 
 /// A unit's configuration.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 pub struct Unit {
     /// The name by which it was loaded, alias resolved.
     pub name: UnitName,
@@ -326,7 +327,7 @@ impl Service {
         self.start_timeout.unwrap_or(default)
     }
 
-    /// Who may send sd_notify(3) messages.
+    /// Who may send `sd_notify(3)` messages.
     pub fn notify_access(&self) -> NotifyAccess {
         let needed = self.kind == ServiceType::Notify || self.watchdog.is_some();
         match self.notify_access {
@@ -407,6 +408,7 @@ pub type CgroupSetting = (&'static str, String);
 
 /// What the processes of a service run with (systemd.exec(5), systemd.resource-control(5)).
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 pub struct Context {
     /// `Environment=`.
     pub environment: Vec<(String, String)>,

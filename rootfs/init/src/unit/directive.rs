@@ -94,9 +94,9 @@ impl Scope<'_> {
         self.want(value::timeout(self.text()), "a time span such as 5min 20s")
     }
 
-    fn number<T: std::str::FromStr>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
+    fn number<T>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
     where
-        T: PartialOrd + std::fmt::Display,
+        T: std::str::FromStr + PartialOrd + std::fmt::Display,
     {
         let found = self.text().parse().ok().filter(|number| range.contains(number));
         self.want(found, &format!("a number from {} to {}", range.start(), range.end()))

@@ -137,7 +137,9 @@ impl Loader {
         for stem in drop_in_stems(own, asked) {
             for folder in &self.folders {
                 let folder = folder.join(format!("{stem}.d"));
-                for name in entries(&folder).filter(|name| name.ends_with(".conf")) {
+                for name in entries(&folder)
+                    .filter(|name| name.rsplit_once('.').is_some_and(|(_, kind)| kind == "conf"))
+                {
                     found.entry(name.clone()).or_insert_with(|| folder.join(name));
                 }
             }
@@ -189,10 +191,7 @@ pub fn apply_text(unit: &mut Unit, path: &Path, bytes: &[u8], facts: &Facts) -> 
         document.malformed.into_iter().map(|(line, bad)| problem(line, Fault::Malformed(bad))).collect();
     let mut said = BTreeSet::new();
     for entry in &document.entries {
-        let fault = match directive::apply(unit, entry, facts) {
-            Err(fault) => fault,
-            Ok(()) => continue,
-        };
+        let Err(fault) = directive::apply(unit, entry, facts) else { continue };
         if !matches!(fault, Fault::UnknownSection(_)) || said.insert(entry.section.clone()) {
             problems.push(problem(entry.line, fault));
         }

@@ -34,7 +34,7 @@ pub enum Malformed {
     TooLong(usize),
 }
 
-/// The longest line taken, continuation included (systemd: LONG_LINE_MAX).
+/// The longest line taken, continuation included (systemd: `LONG_LINE_MAX`).
 pub const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// What [`parse`] found.
