@@ -122,8 +122,7 @@ fn parse(arguments: &[String]) -> Result<Call, Failure> {
             "--value" => call.value_only = true,
             "--reverse" => call.reverse = true,
             // Nothing is ever paged or asked here, so the wish is met.
-            "--no-pager" | "--no-ask-password" | "--no-legend" | "--plain" | "-l" | "--full" | "--system" => {
-            }
+            "--no-pager" | "--no-ask-password" | "-l" | "--full" | "--system" => {}
             "--json" => call.json = inline.as_deref() != Some("off"),
             "-o" | "--output" if wants_value()? == "json" => call.json = true,
             "-p" | "--property" => call.properties.extend(wants_value()?.split(',').map(str::to_owned)),

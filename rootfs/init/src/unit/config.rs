@@ -18,7 +18,6 @@ pub enum Relation {
     Wants,
     BindsTo,
     PartOf,
-    Upholds,
     Conflicts,
     After,
     Before,
@@ -28,13 +27,12 @@ pub enum Relation {
 }
 
 /// The relations with the keys that name them.
-pub const RELATIONS: [(&str, Relation); 12] = [
+pub const RELATIONS: [(&str, Relation); 11] = [
     ("Requires", Relation::Requires),
     ("Requisite", Relation::Requisite),
     ("Wants", Relation::Wants),
     ("BindsTo", Relation::BindsTo),
     ("PartOf", Relation::PartOf),
-    ("Upholds", Relation::Upholds),
     ("Conflicts", Relation::Conflicts),
     ("After", Relation::After),
     ("Before", Relation::Before),
@@ -464,8 +462,6 @@ pub struct Context {
     pub slice: Option<UnitName>,
     /// `MemoryMax=` and other limits that are one cgroup file each.
     pub cgroup: BTreeMap<&'static str, String>,
-    /// `Delegate=`.
-    pub delegate: bool,
 }
 
 impl Default for Context {
@@ -498,7 +494,6 @@ impl Default for Context {
             ignore_sigpipe: true,
             slice: None,
             cgroup: BTreeMap::new(),
-            delegate: false,
         }
     }
 }

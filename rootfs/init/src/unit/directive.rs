@@ -408,7 +408,6 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
             }
             context.slice = name;
         }
-        "Delegate" => context.delegate = at.boolean_or(false)?,
         _ => return cgroup_key(context, at),
     }
     Ok(())

@@ -5,7 +5,7 @@ pub(super) const SECTIONS: [&str; 9] =
     ["Socket", "Timer", "Path", "Mount", "Automount", "Swap", "Slice", "Scope", "Container"];
 
 /// systemd.unit(5) of systemd 252.
-const UNIT: &str = " RequiresMountsFor StopPropagatedFrom PropagatesStopTo ReloadPropagatedFrom \
+const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStopTo ReloadPropagatedFrom \
     PropagatesReloadFrom JoinsNamespaceOf OnFailureJobMode OnSuccessJobMode OnFailureIsolate StopWhenUnneeded \
     CollectMode FailureActionExitStatus SuccessAction SuccessActionExitStatus JobRunningTimeoutSec \
     JobTimeoutAction JobTimeoutRebootArgument RebootArgument SourcePath ConditionFirmware ConditionSecurity \
@@ -22,7 +22,7 @@ const UNIT: &str = " RequiresMountsFor StopPropagatedFrom PropagatesStopTo Reloa
 const INSTALL: &str = " UpheldBy ";
 
 /// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5) of systemd 252.
-const SERVICE: &str = " ExitType GuessMainPID BusName BusPolicy TimeoutAbortSec TimeoutStartFailureMode \
+const SERVICE: &str = " Delegate ExitType GuessMainPID BusName BusPolicy TimeoutAbortSec TimeoutStartFailureMode \
     TimeoutStopFailureMode RuntimeRandomizedExtraSec RestartSteps RestartMaxDelaySec RestartMode RestartKillSignal \
     FinalKillSignal WatchdogSignal RootDirectoryStartOnly NonBlocking Sockets FileDescriptorStoreMax \
     FileDescriptorStorePreserve USBFunctionDescriptors USBFunctionStrings OOMPolicy OpenFile ReloadSignal \
