@@ -6,7 +6,9 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 SLIPWAY_CACHE=${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SLIPWAY_CACHE/target}
 export SLIPWAY_CACHE
-programs=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release
+slipway=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/slipway
+# What images are made of: stage1 and host.
+export SLIPWAY_PROGRAMS=${SLIPWAY_PROGRAMS:-$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/dist}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -41,15 +43,21 @@ need_tool() {
     fi
 }
 
+# build_programs: the builder, and what goes into images.
+build_programs() {
+    cargo build --release --quiet -p slipway
+    cargo build --profile dist --quiet -p init -p host
+}
+
 # need_inputs SPEC...: makes sure that the pinned inputs are in the cache. An archive drops old
 # versions; then the present ones are pinned, which git shows as a change of the lock file.
 need_inputs() {
     local spec
     for spec in "$@"; do
-        if ! "$programs/slipway" --quiet fetch "$spec"; then
+        if ! "$slipway" --quiet fetch "$spec"; then
             echo "the pinned inputs of $spec cannot be had: pinning the archive's present versions" >&2
             as_root apt-get update -qq >&2
-            "$programs/slipway" lock "$spec"
+            "$slipway" lock "$spec"
         fi
     done
 }

@@ -154,7 +154,9 @@ impl Node {
         let mut entries: Vec<(&str, Place, &Node)> = Vec::new();
         for (key, value) in pairs {
             let Some(name) = key.text(problems) else { continue };
-            if let Some((_, first, _)) = entries.iter().find(|(known, ..)| *known == name) {
+            // `a-b` and `a_b` are one key, see `Fields::get`.
+            let same = |known: &str| known.replace('-', "_") == name.replace('-', "_");
+            if let Some((_, first, _)) = entries.iter().find(|(known, ..)| same(known)) {
                 problems.add(key.place, format!("key `{name}` stands twice, first at {first}"));
             } else {
                 entries.push((name, key.place, value));

@@ -47,7 +47,10 @@ impl<'a> Reader<'a> {
                     let place = Place { line: marker.line().max(1), column: marker.col() + 1 };
                     return Err(problem(place, error.info()));
                 }
-                #[allow(unreachable_patterns, reason = "comments are events only with a feature of the parser")]
+                #[allow(
+                    unreachable_patterns,
+                    reason = "comments are events only with a feature of the parser"
+                )]
                 Some(Ok((Event::Comment(..), _))) => {}
                 Some(Ok((event, span))) => return Ok(Some((event, place_of(&span)))),
             }

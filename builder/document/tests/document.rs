@@ -14,6 +14,8 @@ fn problems_of(text: &str, take: impl Fn(&document::Node, &Problems)) -> Vec<Str
 
 #[test]
 fn all_problems_at_once_with_places() {
+    let both = problems_of("a-b: 1\na_b: 2\n", |node, problems| drop(node.fields(problems)));
+    assert_eq!(both, ["2:1: key `a_b` stands twice, first at 1:1"]);
     let text = "name: [a]\nsise: 12\nsize: 12 parsecs\nmode: 0999\nname: again\n";
     let found = problems_of(text, |node, problems| {
         let fields = node.fields(problems).unwrap();

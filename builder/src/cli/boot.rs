@@ -52,8 +52,11 @@ enum AccelChoice {
 }
 
 fn forward(text: &str) -> Result<(u16, u16), String> {
-    let ports = text.split_once(':').and_then(|(host, guest)| Some((host.parse().ok()?, guest.parse().ok()?)));
-    ports.filter(|(host, guest)| *host != 0 && *guest != 0).ok_or_else(|| format!("`{text}` is not HOST:GUEST, such as 2222:22"))
+    let ports =
+        text.split_once(':').and_then(|(host, guest)| Some((host.parse().ok()?, guest.parse().ok()?)));
+    ports
+        .filter(|(host, guest)| *host != 0 && *guest != 0)
+        .ok_or_else(|| format!("`{text}` is not HOST:GUEST, such as 2222:22"))
 }
 
 pub(super) fn run(arguments: &Arguments, cache: &Cache, quiet: bool) -> Result<(), Failure> {
@@ -82,7 +85,8 @@ pub(super) fn run(arguments: &Arguments, cache: &Cache, quiet: bool) -> Result<(
     let interactive = std::io::stdin().is_terminal();
     let timeout = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let outcome =
-        boot::run(&prepared, Box::new(std::io::stdout()), interactive, arguments.until_ready, timeout).map_err(failed)?;
+        boot::run(&prepared, Box::new(std::io::stdout()), interactive, arguments.until_ready, timeout)
+            .map_err(failed)?;
     match outcome {
         Outcome::Ready | Outcome::ShutDown => Ok(()),
         Outcome::Stopped { error, tail } => {

@@ -1,6 +1,6 @@
 //! The command line: arguments in, words and exit codes out. Everything else is the library's.
 
-// mod boot;
+mod boot;
 
 use clap::{Parser, Subcommand};
 use slipway::image::{self, BuildError, Context, Interrupt};
@@ -52,8 +52,10 @@ enum Command {
         #[arg(default_value = "rootfs/image.yaml")]
         spec: PathBuf,
     },
-    // INSPECT
-    // BOOT
+    /// Look into an image, without root and without mounting
+    Inspect(slipway::inspect::Args),
+    /// Boot an image in QEMU, its console on this terminal
+    Boot(boot::Arguments),
 }
 
 /// An error for a person: what happened, and what to try.
@@ -66,6 +68,16 @@ struct Failure {
 impl Failure {
     fn new(lines: impl Into<String>, hints: &[&str], code: u8) -> Self {
         Self { lines: lines.into(), hints: hints.iter().map(ToString::to_string).collect(), code }
+    }
+
+    fn tell(self) -> ExitCode {
+        for line in self.lines.lines() {
+            eprintln!("error: {line}");
+        }
+        for hint in self.hints {
+            eprintln!("hint: {hint}");
+        }
+        ExitCode::from(self.code)
     }
 }
 
@@ -100,25 +112,28 @@ impl From<BuildError> for Failure {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        // INSPECT2
+        Command::Inspect(arguments) => return inspect(&arguments),
         Command::Build { spec, output, json, offline } => {
             build(&spec, &output, json, offline, arguments.quiet)
         }
         Command::Lock { spec } => lock(&spec, arguments.quiet),
         Command::Fetch { spec } => fetch(&spec, arguments.quiet),
-        // BOOT2
+        Command::Boot(more) => cache().and_then(|cache| boot::run(&more, &cache, arguments.quiet)),
     };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Failure { lines, hints, code }) => {
-            for line in lines.lines() {
-                eprintln!("error: {line}");
-            }
-            for hint in hints {
-                eprintln!("hint: {hint}");
-            }
-            ExitCode::from(code)
+    done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
+}
+
+/// Runs `inspect`: its code also says whether images differ or are damaged.
+fn inspect(arguments: &slipway::inspect::Args) -> ExitCode {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let verdict = slipway::inspect::run(arguments, &mut out);
+    let flushed = out.flush();
+    match verdict {
+        Err(error) => Failure::new(chain(&error), error.hint().as_slice(), 2).tell(),
+        Ok(_) if flushed.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe) => {
+            Failure::new("stdout cannot be written", &[], 2).tell()
         }
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
     }
 }
 
@@ -158,7 +173,9 @@ fn with_context<T>(
     }
     let builder =
         env::current_exe().map_err(|error| Failure::new(format!("own program: {error}"), &[], 1))?;
-    let programs = builder.parent().unwrap_or(Path::new("/")).to_owned();
+    // `@NAME` in a spec is a program beside this one, or in the folder that the environment says.
+    let programs = env::var_os("SLIPWAY_PROGRAMS").map(PathBuf::from);
+    let programs = programs.unwrap_or_else(|| builder.parent().unwrap_or(Path::new("/")).to_owned());
     let progress = Progress::detect(quiet, say);
     let context = Context {
         cache: &cache,

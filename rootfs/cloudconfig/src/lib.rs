@@ -63,7 +63,6 @@ fn read(bytes: &[u8], problems: &Problems) -> Plan {
     if root.value == Value::Null {
         return Plan::default();
     }
-    refuse_twin_keys(&root, problems);
     let Some(fields) = root.fields(problems) else { return Plan::default() };
     let hostname = fields.get("hostname").and_then(|node| hostname::read(node, problems));
     let files = file::read(fields.items("write_files"), problems);
@@ -91,26 +90,4 @@ fn text<'a>(bytes: &'a [u8], problems: &Problems) -> Option<&'a str> {
             problems.add(Place { line, column }, "not UTF-8");
         })
         .ok()
-}
-
-/// A key in both of its spellings: one of them would be ignored.
-fn refuse_twin_keys(node: &Node, problems: &Problems) {
-    match &node.value {
-        Value::Null | Value::Scalar { .. } => {}
-        Value::Sequence(items) => items.iter().for_each(|item| refuse_twin_keys(item, problems)),
-        Value::Mapping(pairs) => {
-            let mut seen: Vec<(String, &str)> = Vec::new();
-            for (key, value) in pairs {
-                refuse_twin_keys(value, problems);
-                let Value::Scalar { text, .. } = &key.value else { continue };
-                let name = text.replace('-', "_");
-                match seen.iter().find(|(known, spelling)| *known == name && spelling != text) {
-                    Some((_, twin)) => {
-                        problems.add(key.place, format!("key `{text}` is the same as `{twin}` above"));
-                    }
-                    None => seen.push((name, text)),
-                }
-            }
-        }
-    }
 }

@@ -106,7 +106,7 @@ write-files: []
 21:11: unit a.service is masked, so it cannot have content or be enabled
 21:11: unit a.service stands twice
 25:14: a@.service is a template: only its instances can have a command
-26:1: key `write-files` is the same as `write_files` above
+26:1: key `write-files` stands twice, first at 4:1
 "
     );
 }
