@@ -3,7 +3,8 @@
 use crate::inputs::cache::{Cache, hash_of};
 use crate::inspect::image::{OpenImage, UkiParts};
 use crate::machine::{
-    Accel, Disk, Firmware, Machine, MachineError, MachineSpec, NotSeen, Start, find_firmware, prove_kvm, vmlinux,
+    Accel, Disk, Firmware, Machine, MachineError, MachineSpec, NotSeen, Start, find_firmware, prove_kvm,
+    vmlinux,
 };
 use std::fs;
 use std::io::{self, Write};
@@ -56,10 +57,7 @@ impl BootError {
 
     /// Whether what was given is at fault.
     pub fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
-            Self::File { .. } | Self::UserDataTooLarge { .. } | Self::UserData(_) | Self::Image(_)
-        )
+        matches!(self, Self::File { .. } | Self::UserDataTooLarge { .. } | Self::UserData(_) | Self::Image(_))
     }
 }
 
@@ -134,8 +132,9 @@ pub fn prepare(request: &Request, cache: &Cache) -> Result<Prepared, BootError> 
         (Some(Accel::Tcg), _) | (None, None) => Accel::Tcg,
         (asked, Some(files)) => {
             let memory = cache.folder("builds").join("accel");
-            let proven = prove_kvm(&spec.qemu, &files.image, &memory)
-                .map_err(|source| MachineError::NoQemu { program: spec.qemu.display().to_string(), source })?;
+            let proven = prove_kvm(&spec.qemu, &files.image, &memory).map_err(|source| {
+                MachineError::NoQemu { program: spec.qemu.display().to_string(), source }
+            })?;
             if asked == Some(Accel::Kvm) && proven != Accel::Kvm {
                 return Err(BootError::NoKvm);
             }
@@ -246,7 +245,8 @@ pub fn run(
     let mut machine = Machine::start(&prepared.spec, Some(console), interactive)?;
     let start = Instant::now();
     let endless = Duration::from_secs(u64::from(u32::MAX));
-    let stopped = |machine: &Machine, error: String| Outcome::Stopped { error, tail: machine.console().tail(TAIL) };
+    let stopped =
+        |machine: &Machine, error: String| Outcome::Stopped { error, tail: machine.console().tail(TAIL) };
     match machine.wait_for(READY, timeout.unwrap_or(endless)) {
         Ok(_) if until_ready => {
             machine.quit()?;
@@ -254,7 +254,8 @@ pub fn run(
         }
         Ok(_) => {}
         Err(NotSeen::TimedOut) => {
-            let resets = machine.events().iter().filter(|event| **event == crate::machine::Event::Reset).count();
+            let resets =
+                machine.events().iter().filter(|event| **event == crate::machine::Event::Reset).count();
             let seconds = start.elapsed().as_secs();
             let error = match resets {
                 0 => format!("the boot stopped: not ready after {seconds} s"),

@@ -100,7 +100,8 @@ fn to_json(entry: &BootEntry, boots: bool, uki: Option<Contents>) -> Value {
     if let Some(Contents { sections, texts }) = uki {
         let section = |(name, offset, size)| json!({ "name": name, "offset": offset, "size": size });
         value["sections"] = sections.into_iter().map(section).collect();
-        let text = |(name, text): (&str, String)| (name.trim_start_matches('.').to_owned(), Value::from(text));
+        let text =
+            |(name, text): (&str, String)| (name.trim_start_matches('.').to_owned(), Value::from(text));
         value["texts"] = Value::Object(texts.into_iter().map(text).collect());
     }
     value

@@ -7,6 +7,7 @@ use super::version;
 use formats::fat::{DirEntry, Fat, FatError};
 use init::bless::EntryName;
 use std::cmp::{Ordering, Reverse};
+use std::path::Path;
 
 /// Where UKIs are (UAPI.1, "Type #2").
 pub(super) const FOLDER: &str = "EFI/Linux";
@@ -43,7 +44,11 @@ pub(super) fn read_all(esp: &Fat<'_>, place: &Place) -> Result<Vec<BootEntry>, I
     for file in esp.list(&folder).map_err(fat)? {
         let lower = file.name.to_ascii_lowercase();
         // systemd-boot leaves these out as well.
-        if file.is_directory || !lower.ends_with(".efi") || lower.starts_with('.') || lower.starts_with("auto-") {
+        if file.is_directory
+            || Path::new(&lower).extension() != Some("efi".as_ref())
+            || lower.starts_with('.')
+            || lower.starts_with("auto-")
+        {
             continue;
         }
         entries.push(BootEntry::read(esp, &file, place)?);
@@ -56,7 +61,8 @@ impl BootEntry {
     fn read(esp: &Fat<'_>, file: &DirEntry, place: &Place) -> Result<Self, InspectError> {
         let mut entry = Self::from_name(&file.name);
         entry.size = file.size.into();
-        let reader = esp.open_file(file).map_err(|source| InspectError::Fat { place: place.clone(), source })?;
+        let reader =
+            esp.open_file(file).map_err(|source| InspectError::Fat { place: place.clone(), source })?;
         let os_release = Uki::open(&reader, &file.name).and_then(|uki| {
             // Without a kernel the stub has nothing to start.
             uki.has(".linux")?;
@@ -106,7 +112,9 @@ impl BootEntry {
             })
             .then_with(|| version::compare(&other.base.to_lowercase(), &self.base.to_lowercase()))
             .then_with(|| match (self.left, other.left) {
-                (Some(mine), Some(others)) => Reverse(mine).cmp(&Reverse(others)).then(self.done.cmp(&other.done)),
+                (Some(mine), Some(others)) => {
+                    Reverse(mine).cmp(&Reverse(others)).then(self.done.cmp(&other.done))
+                }
                 _ => Ordering::Equal,
             })
     }
@@ -156,8 +164,16 @@ mod tests {
     fn of_one_version_that_with_more_tries_boots_and_a_broken_one_never() {
         let mut broken = entry("slipway_9+3.efi", "9");
         broken.problem = Some("broken".into());
-        let entries = vec![broken, entry("slipway_1+1-2.efi", "1"), entry("slipway_1+3.efi", "1"), entry("slipway_1+3-2.efi", "1")];
-        assert_eq!(sorted(entries), ["slipway_1+3.efi", "slipway_1+3-2.efi", "slipway_1+1-2.efi", "slipway_9+3.efi"]);
+        let entries = vec![
+            broken,
+            entry("slipway_1+1-2.efi", "1"),
+            entry("slipway_1+3.efi", "1"),
+            entry("slipway_1+3-2.efi", "1"),
+        ];
+        assert_eq!(
+            sorted(entries),
+            ["slipway_1+3.efi", "slipway_1+3-2.efi", "slipway_1+1-2.efi", "slipway_9+3.efi"]
+        );
     }
 
     #[test]

@@ -79,12 +79,14 @@ pub enum EntryProblem {
     NotFound,
     #[error("not a directory")]
     NotDirectory,
-    #[error("is {0}, not a regular file")]
+    #[error("is a {0}, not a regular file")]
     NotFile(&'static str),
     #[error("too many levels of symbolic links")]
     TooManySymlinks,
     #[error("a symbolic link of {0} bytes, more than 4095")]
     SymlinkSize(u64),
+    #[error("the name is there twice")]
+    Duplicate,
     #[error("the name cannot be that of a file")]
     BadName,
     #[error("the directory (inode {0}) is in the tree twice")]
@@ -124,7 +126,9 @@ impl InspectError {
     pub fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Compressed { hint, .. } => Some(hint),
-            Self::NoPartition { .. } | Self::Empty { .. } => Some("`slipway inspect stat IMAGE` lists the partitions"),
+            Self::NoPartition { .. } | Self::Empty { .. } => {
+                Some("`slipway inspect stat IMAGE` lists the partitions")
+            }
             Self::Journal { .. } => Some("boot the image once, or run e2fsck on a copy of the partition"),
             Self::Extract { source, .. } if source.kind() == io::ErrorKind::AlreadyExists => {
                 Some("extract to a path that does not exist yet")

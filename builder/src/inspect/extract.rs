@@ -67,7 +67,8 @@ pub(super) fn extract(
     for (path, kind) in skipped {
         out.line(&format!("left out {path}: {kind}"))?;
     }
-    out.line(&format!("extracted {entries} entries of {bytes} bytes to {}", output.display()))?;
+    let noun = if entries == 1 { "entry" } else { "entries" };
+    out.line(&format!("extracted {entries} {noun} of {bytes} bytes to {}", output.display()))?;
     Ok(Verdict::Done)
 }
 
@@ -75,7 +76,8 @@ impl Extraction<'_> {
     fn entry(&mut self, node: &Node) -> Result<(), InspectError> {
         // The walk comes back from a directory when the next entry is not in it.
         let inside = |open: &Open| {
-            open.path.is_empty() || node.path.strip_prefix(open.path.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
+            open.path.is_empty()
+                || node.path.strip_prefix(open.path.as_slice()).is_some_and(|rest| rest.starts_with(b"/"))
         };
         let depth = self.open.iter().take_while(|open| inside(open)).count();
         self.close_down_to(depth)?;
@@ -90,10 +92,15 @@ impl Extraction<'_> {
             Kind::File => self.file(node)?,
             Kind::Symlink(target) => {
                 let made = match self.open.last() {
-                    Some(open) => symlinkat(OsStr::from_bytes(target), &open.descriptor, OsStr::from_bytes(node.name())),
+                    Some(open) => {
+                        symlinkat(OsStr::from_bytes(target), &open.descriptor, OsStr::from_bytes(node.name()))
+                    }
                     None => symlinkat(OsStr::from_bytes(target), AT_FDCWD, self.output),
                 };
                 made.map_err(|error| failed(error.into()))?;
+            }
+            other if self.open.is_empty() => {
+                return Err(self.volume.problem(&node.path, EntryProblem::NotFile(other.name())));
             }
             other => {
                 self.skipped.push((shown::path(&node.path), other.name()));
@@ -150,9 +157,9 @@ impl Extraction<'_> {
     fn close_down_to(&mut self, depth: usize) -> Result<(), InspectError> {
         while self.open.len() > depth {
             let Some(open) = self.open.pop() else { break };
-            fchmod(&open.descriptor, Mode::from_bits_truncate(u32::from(open.mode & 0o777))).map_err(|error| {
-                InspectError::Extract { path: self.output_path(&open.path), source: error.into() }
-            })?;
+            fchmod(&open.descriptor, Mode::from_bits_truncate(u32::from(open.mode & 0o777))).map_err(
+                |error| InspectError::Extract { path: self.output_path(&open.path), source: error.into() },
+            )?;
         }
         Ok(())
     }
@@ -170,7 +177,11 @@ impl Extraction<'_> {
 
 fn write_or_skip(file: &mut File, page: &[u8]) -> io::Result<()> {
     use std::io::Seek as _;
-    if page.iter().all(|byte| *byte == 0) { file.seek_relative(page.len() as i64) } else { file.write_all(page) }
+    if page.iter().all(|byte| *byte == 0) {
+        file.seek_relative(page.len() as i64)
+    } else {
+        file.write_all(page)
+    }
 }
 
 fn finish_file(file: &File, node: &Node) -> io::Result<()> {

@@ -183,9 +183,11 @@ impl OpenImage {
     /// It cannot be read.
     pub fn content(&self, partition: &Partition) -> Result<Content, InspectError> {
         let mut start = vec![0; PROBE.min(partition.size) as usize];
-        self.partition(partition)
-            .read_exact_at(&mut start, 0)
-            .map_err(|source| InspectError::Read { place: place(partition), offset: 0, source })?;
+        self.partition(partition).read_exact_at(&mut start, 0).map_err(|source| InspectError::Read {
+            place: place(partition),
+            offset: 0,
+            source,
+        })?;
         let has = |at: usize, bytes: [u8; 2]| start.get(at..at + 2) == Some(&bytes);
         Ok(if has(1024 + 0x38, [0x53, 0xef]) {
             Content::Ext4
@@ -205,7 +207,7 @@ impl OpenImage {
     /// # Errors
     /// The EFI system partition cannot be read.
     pub fn entries(&self) -> Result<Vec<BootEntry>, InspectError> {
-        self.with_esp(|esp, place| entry::read_all(esp, place))
+        self.with_esp(entry::read_all)
     }
 
     /// The parts of the entry that would boot.

@@ -72,7 +72,7 @@ pub(super) fn tree(
     let root = volume.resolve(path, true)?;
     let depth = |path: &[u8]| match path {
         [] => 0,
-        path => 1 + path.iter().filter(|byte| **byte == b'/').count(),
+        path => path.split(|byte| *byte == b'/').count(),
     };
     let top = depth(&root.path);
     // JSON is an array, given out entry by entry as well.

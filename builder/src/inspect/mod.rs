@@ -189,14 +189,15 @@ pub fn run(args: &Args, out: &mut dyn Write) -> Result<Verdict, InspectError> {
         }
         Command::Boot { image, json } => boot::show(&OpenImage::open(image)?, *json, &mut out),
         Command::Verify { image, json } => verify::verify(&OpenImage::open(image)?, *json, &mut out),
-        Command::Diff { a, b, json } => diff::diff(&OpenImage::open(a)?, &OpenImage::open(b)?, *json, &mut out),
+        Command::Diff { a, b, json } => {
+            diff::diff(&OpenImage::open(a)?, &OpenImage::open(b)?, *json, &mut out)
+        }
     };
     match done {
         Err(InspectError::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Verdict::Done),
         done => done,
     }
 }
-
 
 impl Where {
     fn open(&self) -> Result<Volume, InspectError> {

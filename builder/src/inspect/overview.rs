@@ -27,7 +27,7 @@ pub(super) fn show(
             "format": image.format(),
             "size": gpt.disk_size,
             "guid": gpt.disk_guid.to_string(),
-            "partitions": facts,
+            "partitions": facts.into_iter().map(Map::from_iter).collect::<Vec<Map<_, _>>>(),
         }))?;
         return Ok(Verdict::Done);
     }
@@ -35,11 +35,15 @@ pub(super) fn show(
     for facts in facts {
         out.line("")?;
         for (key, value) in facts {
-            let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-            out.line(&format!("{:<12} {text}", format!("{key}:")))?;
+            out.line(&format!("{:<9} {}", format!("{key}:"), text(&value)))?;
         }
     }
     Ok(Verdict::Done)
+}
+
+/// A value as text: a string without quotes.
+pub(super) fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
 /// A type of partition by name, or its GUID.
@@ -49,62 +53,59 @@ pub(super) fn type_name(partition: &Partition) -> String {
     found.map_or_else(|| partition.type_guid.to_string(), |(_, name)| (*name).to_owned())
 }
 
-/// What is known of a partition, in the order for a reader. What its content says of itself is
-/// the same as what `diff` compares.
-fn facts(image: &OpenImage, partition: &Partition) -> Result<Map<String, Value>, InspectError> {
-    let content = image.content(partition)?;
-    let mut facts = Map::new();
-    let mut put = |key: &str, value: Value| facts.insert(key.to_owned(), value);
-    put("number", json!(partition.number));
-    put("label", json!(shown::name(partition.label.as_bytes())));
-    put("type", json!(type_name(partition)));
-    put("guid", json!(partition.unique_guid.to_string()));
-    put("offset", json!(partition.offset));
-    put("size", json!(partition.size));
-    put("content", json!(content.word()));
-    for (key, value) in content_facts(image, partition)? {
-        put(key, json!(value));
-    }
+/// Keys and values.
+pub(super) type Facts = Vec<(String, Value)>;
+
+/// What is known of a partition, in the order for a reader.
+fn facts(image: &OpenImage, partition: &Partition) -> Result<Facts, InspectError> {
+    let mut facts = [
+        ("number", json!(partition.number)),
+        ("label", json!(shown::name(partition.label.as_bytes()))),
+        ("type", json!(type_name(partition))),
+        ("guid", json!(partition.unique_guid.to_string())),
+        ("offset", json!(partition.offset)),
+        ("size", json!(partition.size)),
+        ("content", json!(image.content(partition)?.word())),
+    ]
+    .map(|(key, value)| (key.to_owned(), value))
+    .to_vec();
+    facts.extend(content_facts(image, partition)?);
     Ok(facts)
 }
 
 /// What a partition's file system and verity superblock say of themselves.
-pub(super) fn content_facts(
-    image: &OpenImage,
-    partition: &Partition,
-) -> Result<Vec<(&'static str, String)>, InspectError> {
+pub(super) fn content_facts(image: &OpenImage, partition: &Partition) -> Result<Facts, InspectError> {
     let reader = image.partition(partition);
     let place = || place(partition);
+    let mut facts = Vec::new();
+    let mut put = |key: &str, value: Value| facts.push((key.to_owned(), value));
     match image.content(partition)? {
-        Content::Empty | Content::Unknown => Ok(Vec::new()),
+        Content::Empty | Content::Unknown => {}
         Content::Fat => {
             let fat = Fat::open(&reader).map_err(|source| InspectError::Fat { place: place(), source })?;
             let fat::BootSector { label, volume_id, cluster_size, .. } = fat.boot_sector();
-            Ok(vec![
-                ("name", shown::name(label.as_bytes())),
-                ("serial", format!("{volume_id:08x}")),
-                ("cluster", cluster_size.to_string()),
-            ])
+            put("volume", json!(shown::name(label.as_bytes())));
+            put("serial", json!(format!("{volume_id:08x}")));
+            put("cluster", json!(cluster_size));
         }
         Content::Ext4 => {
             let opened = ext4::superblock::read(&reader);
-            let superblock = opened.map_err(|source| InspectError::Ext4 { place: place(), source: source.into() })?;
-            let mut facts = vec![
-                ("name", shown::name(&superblock.label)),
-                ("uuid", shown::uuid(superblock.uuid)),
-                ("blocks", format!("{} of {} bytes", superblock.blocks, superblock.block_size)),
-                ("free", superblock.free_blocks.to_string()),
-                ("inodes", superblock.inodes.to_string()),
-            ];
+            let superblock =
+                opened.map_err(|source| InspectError::Ext4 { place: place(), source: source.into() })?;
+            put("volume", json!(shown::name(&superblock.label)));
+            put("uuid", json!(shown::uuid(superblock.uuid)));
+            put("block", json!(superblock.block_size));
+            put("blocks", json!(superblock.blocks));
+            put("free", json!(superblock.free_blocks));
+            put("inodes", json!(superblock.inodes));
             let mut raw = [0; SUPERBLOCK_SIZE];
             // A file system that fills its partition, or has other bytes behind it, has no tree.
             let behind = reader.read_exact_at(&mut raw, superblock.size_bytes());
             if let (Ok(()), Ok(verity)) = (behind, Superblock::decode(&raw)) {
-                facts.push(("verity", format!("{} data blocks", verity.data_blocks)));
-                facts.push(("salt", to_hex(&verity.salt)));
-                facts.push(("verity-uuid", shown::uuid(verity.uuid)));
+                put("verity", json!(shown::uuid(verity.uuid)));
+                put("salt", json!(to_hex(&verity.salt)));
             }
-            Ok(facts)
         }
     }
+    Ok(facts)
 }

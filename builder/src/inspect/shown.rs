@@ -37,7 +37,7 @@ pub(super) fn value(bytes: &[u8]) -> String {
     }
 }
 
-/// Seconds since 1970 as `2026-01-31T12:00:00Z` (Howard Hinnant, "days_from_civil", reversed).
+/// Seconds since 1970 as `2026-01-31T12:00:00Z` (Howard Hinnant, `days_from_civil` reversed).
 pub(super) fn time(seconds: i64) -> String {
     let (days, second) = (seconds.div_euclid(86_400) + 719_468, seconds.rem_euclid(86_400));
     let (era, day_of_era) = (days.div_euclid(146_097), days.rem_euclid(146_097));

@@ -46,7 +46,8 @@ impl<'a> Uki<'a> {
     pub(super) fn text(&self, name: &'static str) -> Result<String, InspectError> {
         let offset = self.find(name)?.offset;
         let bytes = self.bytes(name, MAX_TEXT)?;
-        let text = String::from_utf8(bytes).map_err(|_| self.problem(UkiProblem::NotUtf8 { name, offset }))?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| self.problem(UkiProblem::NotUtf8 { name, offset }))?;
         Ok(text.trim_end_matches(['\n', '\0']).to_owned())
     }
 

@@ -56,7 +56,9 @@ pub(super) fn verify(image: &OpenImage, json: bool, out: &mut Output<'_>) -> Res
     let damaged = findings.iter().filter(|finding| finding.state == State::Damaged).count();
     if json {
         let value = |Finding { state, what, detail }: &Finding| json!({ "state": word(*state), "what": what, "detail": detail });
-        out.json(&json!({ "damaged": damaged, "findings": findings.iter().map(value).collect::<Vec<Value>>() }))?;
+        out.json(
+            &json!({ "damaged": damaged, "findings": findings.iter().map(value).collect::<Vec<Value>>() }),
+        )?;
     } else {
         for Finding { state, what, detail } in &findings {
             out.line(&format!("{:<8} {what}: {detail}", word(*state)))?;
@@ -177,7 +179,9 @@ impl Report {
             Ok(Content::Fat | Content::Unknown) if is_slot => {
                 self.add(State::Damaged, what, "has content, but no ext4 superblock at byte 1024");
             }
-            Ok(Content::Fat | Content::Unknown) => self.add(State::Note, what, "unknown content, not checked"),
+            Ok(Content::Fat | Content::Unknown) => {
+                self.add(State::Note, what, "unknown content, not checked");
+            }
         }
     }
 
@@ -189,12 +193,14 @@ impl Report {
             Err(problem) => return self.add(State::Damaged, what_superblock, problem),
         };
         if superblock.data_size() != size {
-            let detail = format!("at byte {size}: covers {} bytes, but the ext4 has {size}", superblock.data_size());
+            let detail =
+                format!("at byte {size}: covers {} bytes, but the ext4 has {size}", superblock.data_size());
             return self.add(State::Damaged, what_superblock, detail);
         }
         let mut top = [0; verity::BLOCK_SIZE as usize];
         if let Err(error) = reader.read_exact_at(&mut top, superblock.top_block_offset()) {
-            let detail = format!("cannot read its top block at byte {}: {error}", superblock.top_block_offset());
+            let detail =
+                format!("cannot read its top block at byte {}: {error}", superblock.top_block_offset());
             return self.add(State::Damaged, format!("{what} verity tree"), detail);
         }
         let mut names = Vec::new();
@@ -216,18 +222,30 @@ impl Report {
             Err(error) => self.add(State::Damaged, format!("{what} verity"), chain(&error)),
             Ok(superblock) if names.is_empty() => {
                 let hash = verity::to_hex(&checked);
-                let detail = format!("{} data blocks are sound, but no boot entry has root hash {hash}", superblock.data_blocks);
+                let detail = format!(
+                    "{} data blocks are sound, but no boot entry has root hash {hash}",
+                    superblock.data_blocks
+                );
                 self.add(State::Note, format!("{what} verity"), detail);
             }
             Ok(superblock) => {
-                let detail = format!("{} data blocks have the root hash of {}", superblock.data_blocks, names.join(", "));
+                let detail = format!(
+                    "{} data blocks have the root hash of {}",
+                    superblock.data_blocks,
+                    names.join(", ")
+                );
                 self.add(State::Good, format!("{what} verity"), detail);
             }
         }
     }
 
     /// Every name, inode and attribute block of an ext4.
-    fn file_system(&mut self, image: &OpenImage, partition: &Partition, superblock: &ext4::superblock::Superblock) {
+    fn file_system(
+        &mut self,
+        image: &OpenImage,
+        partition: &Partition,
+        superblock: &ext4::superblock::Superblock,
+    ) {
         let what = format!("{} ext4", place(partition));
         if superblock.needs_recovery() {
             return self.add(State::Note, what, "its journal holds changes, so its files are not checked");
@@ -255,7 +273,9 @@ impl Report {
 /// The verity superblock at byte `offset`, with the zeros behind it.
 fn superblock(reader: &PartitionReader, offset: u64) -> Result<Superblock, String> {
     let mut raw = [0; SUPERBLOCK_SIZE + PADDING];
-    reader.read_exact_at(&mut raw, offset).map_err(|error| format!("cannot read at byte {offset}: {error}"))?;
+    reader
+        .read_exact_at(&mut raw, offset)
+        .map_err(|error| format!("cannot read at byte {offset}: {error}"))?;
     let superblock = Superblock::decode(&raw).map_err(|error| format!("at byte {offset}: {error}"))?;
     match raw[SUPERBLOCK_SIZE..].iter().position(|byte| *byte != 0) {
         Some(at) => Err(format!("byte {} behind it is not zero", offset + (SUPERBLOCK_SIZE + at) as u64)),

@@ -81,12 +81,33 @@ mod tests {
     #[test]
     fn systemd_agrees() {
         let versions = [
-            "0.1.0", "0.1.0~rc1", "0.1.0~rc2", "0.1.0-2", "0.1.0-10", "0.1.0^post1", "0.1.10", "0.1.9", "1", "01",
-            "1.", "1a", "1.a", "123a-1", "abc", "abcde", "a_b", "ab", "~", "-1", "99999999999999999999999999",
-            "99999999999999999999999998", "1+2", "",
+            "0.1.0",
+            "0.1.0~rc1",
+            "0.1.0~rc2",
+            "0.1.0-2",
+            "0.1.0-10",
+            "0.1.0^post1",
+            "0.1.10",
+            "0.1.9",
+            "1",
+            "01",
+            "1.",
+            "1a",
+            "1.a",
+            "123a-1",
+            "abc",
+            "abcde",
+            "a_b",
+            "ab",
+            "~",
+            "-1",
+            "99999999999999999999999999",
+            "99999999999999999999999998",
+            "1+2",
+            "",
         ];
-        for a in versions {
-            for b in versions {
+        for (index, a) in versions.into_iter().enumerate() {
+            for b in versions.into_iter().skip(index) {
                 let said = Command::new("systemd-analyze")
                     .args(["compare-versions", "--", a, b])
                     .output()
@@ -99,6 +120,7 @@ mod tests {
                     other => panic!("{a:?} {b:?}: {other:?} {}", String::from_utf8_lossy(&said.stderr)),
                 };
                 assert_eq!(compare(a, b), theirs, "{a:?} {b:?}");
+                assert_eq!(compare(b, a), theirs.reverse(), "{b:?} {a:?}");
             }
         }
     }

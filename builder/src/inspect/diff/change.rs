@@ -17,20 +17,23 @@ impl Field {
         Self { name: name.into(), values: None }
     }
 
-    pub(super) fn changed(name: impl Into<String>, old: impl ToString, new: impl ToString) -> Self {
-        Self { name: name.into(), values: Some((old.to_string(), new.to_string())) }
+    pub(super) fn changed(name: impl Into<String>, old: impl Into<String>, new: impl Into<String>) -> Self {
+        Self { name: name.into(), values: Some((old.into(), new.into())) }
     }
 
     /// A field where the values differ.
-    pub(super) fn compare(name: &str, old: impl ToString + PartialEq, new: impl ToString + PartialEq) -> Option<Self> {
-        let field = Self::changed(name, old, new);
-        field.values.as_ref().is_some_and(|(old, new)| old != new).then_some(field)
+    pub(super) fn compare(name: &str, old: impl Into<String>, new: impl Into<String>) -> Option<Self> {
+        let (old, new) = (old.into(), new.into());
+        (old != new).then(|| Self::changed(name, old, new))
     }
 
     /// Fields for what two lists by name do not have in common.
     pub(super) fn compare_lists<N: AsRef<str>>(old: &[(N, String)], new: &[(N, String)]) -> Vec<Self> {
         let value = |list: &[(N, String)], name: &str| {
-            list.iter().find(|(other, _)| other.as_ref() == name).map_or("none", |(_, value)| value).to_owned()
+            list.iter()
+                .find(|(other, _)| other.as_ref() == name)
+                .map_or("none", |(_, value)| value)
+                .to_owned()
         };
         let mut names = old.iter().chain(new).map(|(name, _)| name.as_ref()).collect::<Vec<_>>();
         names.sort_unstable();

@@ -9,7 +9,12 @@ use std::cmp::Ordering;
 const CHUNK: usize = 256 << 10;
 
 /// Compares every entry of two file systems.
-pub(super) fn compare(a: &Volume, b: &Volume, label: &str, changes: &mut Changes) -> Result<(), InspectError> {
+pub(super) fn compare(
+    a: &Volume,
+    b: &Volume,
+    label: &str,
+    changes: &mut Changes,
+) -> Result<(), InspectError> {
     let mut bytes = 0;
     let (mut old, mut new) = (Walk::new(a, a.root()?), Walk::new(b, b.root()?));
     let (mut next_old, mut next_new) = (old.next().transpose()?, new.next().transpose()?);
@@ -60,7 +65,7 @@ fn entry(
     let mut fields = Vec::new();
     match (&old.kind, &new.kind) {
         (Kind::File, Kind::File) => {
-            fields.extend(Field::compare("size", old.size, new.size));
+            fields.extend(Field::compare("size", old.size.to_string(), new.size.to_string()));
             *bytes += old.size.min(new.size);
             let limit = a.content_limit();
             if *bytes > limit {
@@ -84,12 +89,12 @@ fn entry(
     let (Some(old_unix), Some(new_unix)) = (&old.unix, &new.unix) else { return Ok(fields) };
     let octal = |mode| format!("{mode:04o}");
     fields.extend(Field::compare("mode", octal(old_unix.mode), octal(new_unix.mode)));
-    fields.extend(Field::compare("uid", old_unix.uid, new_unix.uid));
-    fields.extend(Field::compare("gid", old_unix.gid, new_unix.gid));
+    fields.extend(Field::compare("uid", old_unix.uid.to_string(), new_unix.uid.to_string()));
+    fields.extend(Field::compare("gid", old_unix.gid.to_string(), new_unix.gid.to_string()));
     fields.extend(Field::compare("mtime", shown::time(old_unix.mtime), shown::time(new_unix.mtime)));
     // A directory's count says only how many directories are in it.
     if old.kind != Kind::Directory {
-        fields.extend(Field::compare("links", old_unix.links, new_unix.links));
+        fields.extend(Field::compare("links", old_unix.links.to_string(), new_unix.links.to_string()));
     }
     let xattrs = |volume: &Volume, node: &Node| -> Result<Vec<(String, String)>, InspectError> {
         let xattrs = volume.xattrs(node)?.into_iter();

@@ -8,7 +8,7 @@ mod ukis;
 
 use super::error::InspectError;
 use super::image::{Content, OpenImage, place};
-use super::overview::content_facts;
+use super::overview::{content_facts, text};
 use super::volume::Volume;
 use super::{Output, Verdict};
 use bytes::same;
@@ -64,7 +64,11 @@ fn partition(
         changes.add(label, "", vec![Field::named("content")]);
     }
     if matches!(old, Content::Ext4 | Content::Fat) {
-        let fields = Field::compare_lists(&content_facts(a, a_partition)?, &content_facts(b, b_partition)?);
+        let facts = |image, partition| -> Result<Vec<_>, InspectError> {
+            let facts = content_facts(image, partition)?.into_iter();
+            Ok(facts.map(|(key, value)| (key, text(&value))).collect())
+        };
+        let fields = Field::compare_lists(&facts(a, a_partition)?, &facts(b, b_partition)?);
         changes.add(label, "", fields);
         files::compare(&Volume::open(a, a_partition)?, &Volume::open(b, b_partition)?, label, changes)?;
         if old == Content::Fat {
@@ -80,7 +84,8 @@ fn partition(
 
 /// Whether the bytes between the partitions are the same; the tables are.
 fn same_outside(a: &OpenImage, b: &OpenImage) -> Result<bool, InspectError> {
-    let mut ranges = a.gpt().partitions.iter().map(|partition| (partition.offset, partition.end())).collect::<Vec<_>>();
+    let mut ranges =
+        a.gpt().partitions.iter().map(|partition| (partition.offset, partition.end())).collect::<Vec<_>>();
     ranges.push((a.gpt().disk_size, 0));
     ranges.sort_unstable();
     let mut position = 0;

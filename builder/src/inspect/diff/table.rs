@@ -28,10 +28,7 @@ pub(super) fn compare(a: &OpenImage, b: &OpenImage, changes: &mut Changes) {
 }
 
 /// The partitions that both have, by label, in the order of the first.
-pub(super) fn pairs<'i>(
-    a: &'i OpenImage,
-    b: &'i OpenImage,
-) -> Vec<(String, &'i Partition, &'i Partition)> {
+pub(super) fn pairs<'i>(a: &'i OpenImage, b: &'i OpenImage) -> Vec<(String, &'i Partition, &'i Partition)> {
     let new = keyed(b);
     let find = |key: &str| new.iter().find(|(other, _)| other == key).map(|(_, partition)| *partition);
     keyed(a).into_iter().filter_map(|(key, old)| find(&key).map(|new| (key, old, new))).collect()

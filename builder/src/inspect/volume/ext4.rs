@@ -62,6 +62,10 @@ impl Ext4Volume {
     pub(super) fn list(&self, directory: &Node) -> Result<Vec<Node>, InspectError> {
         let mut names = self.names(directory)?;
         names.sort_by(|one, other| one.name.cmp(&other.name));
+        // Which of the two a path means would be anybody's guess, ext4-view's for one.
+        if let Some(pair) = names.windows(2).find(|pair| pair[0].name == pair[1].name) {
+            return Err(self.problem(&join(&directory.path, &pair[0].name), EntryProblem::Duplicate));
+        }
         names
             .into_iter()
             .filter(|entry| entry.name != b"." && entry.name != b"..")

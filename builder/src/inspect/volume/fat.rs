@@ -28,20 +28,14 @@ impl FatVolume {
         self.reader.size()
     }
 
-    pub(super) fn root(&self) -> Node {
+    pub(super) fn root() -> Node {
         // Its cluster is asked for when it is listed; cluster 0 is nobody's.
         Node { path: Vec::new(), kind: Kind::Directory, size: 0, unix: None, cluster: 0 }
     }
 
     pub(super) fn list(&self, directory: &Node) -> Result<Vec<Node>, InspectError> {
-        let mut nodes = self
-            .entries(directory)
-            .map_err(|source| self.failed(source))?
-            .into_iter()
-            .map(|entry| node(directory, &entry))
-            .collect::<Vec<_>>();
-        nodes.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(nodes)
+        let entries = self.entries(directory).map_err(|source| self.failed(source))?;
+        Ok(entries.iter().map(|entry| node(directory, entry)).collect())
     }
 
     /// Case does not matter to FAT.

@@ -9,6 +9,7 @@ use super::error::{EntryProblem, InspectError, Place};
 use super::image::{self, Content, OpenImage};
 use super::shown;
 use formats::gpt::Partition;
+use formats::verity::to_hex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{self, Read};
@@ -126,7 +127,7 @@ impl Volume {
     pub(super) fn root(&self) -> Result<Node, InspectError> {
         match self {
             Self::Ext4(volume) => volume.root(),
-            Self::Fat(volume) => Ok(volume.root()),
+            Self::Fat(_) => Ok(fat::FatVolume::root()),
         }
     }
 
@@ -135,10 +136,12 @@ impl Volume {
         if directory.kind != Kind::Directory {
             return Err(self.problem(&directory.path, EntryProblem::NotDirectory));
         }
-        match self {
-            Self::Ext4(volume) => volume.list(directory),
-            Self::Fat(volume) => volume.list(directory),
-        }
+        let mut nodes = match self {
+            Self::Ext4(volume) => volume.list(directory)?,
+            Self::Fat(volume) => volume.list(directory)?,
+        };
+        nodes.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(nodes)
     }
 
     /// The entry of this name in a directory.
@@ -177,7 +180,7 @@ impl Volume {
         }
     }
 
-    /// All about an entry. Names are escaped as they are for a terminal.
+    /// All about an entry: names escaped as they are for a terminal, attributes in hexadecimal.
     pub(super) fn json(&self, node: &Node) -> Result<Value, InspectError> {
         let mut value = json!({ "path": shown::path(&node.path), "type": node.kind.name() });
         if node.kind == Kind::File {
@@ -197,7 +200,7 @@ impl Volume {
             value["inode"] = json!(unix.inode);
             value["mtime"] = json!(unix.mtime);
             let xattrs = self.xattrs(node)?.into_iter();
-            let xattrs = xattrs.map(|(name, value)| (shown::name(&name), Value::from(shown::value(&value))));
+            let xattrs = xattrs.map(|(name, value)| (shown::name(&name), Value::from(to_hex(&value))));
             value["xattrs"] = Value::Object(xattrs.collect());
         }
         Ok(value)

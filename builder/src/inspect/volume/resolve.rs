@@ -3,7 +3,7 @@
 use super::super::error::{EntryProblem, InspectError};
 use super::{Kind, Node, Volume};
 
-/// As many as the kernel follows (path_resolution(7)).
+/// As many as the kernel follows (`path_resolution(7)`).
 const MAX_SYMLINKS: u32 = 40;
 
 impl Volume {
