@@ -5,9 +5,9 @@ use super::{Console, MachineSpec, NotSeen};
 use serde_json::{Value, json};
 use std::io::{self, Read as _, Write};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// Why a machine did not start, or ended.
@@ -33,6 +33,23 @@ pub enum Event {
     Shutdown(String),
     /// The guest's kernel panicked.
     Panicked,
+    /// The machine stands still: QEMU was told so, or a disk failed whose errors stop it.
+    Stopped,
+}
+
+/// What happened so far, and a bell for what comes.
+#[derive(Debug, Clone, Default)]
+struct Events(Arc<(Mutex<Vec<Event>>, Condvar)>);
+
+impl Events {
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, event: Event) {
+        self.lock().push(event);
+        self.0.1.notify_all();
+    }
 }
 
 /// How QEMU ended.
@@ -50,7 +67,7 @@ pub struct Machine {
     child: Child,
     qmp: Option<Qmp>,
     console: Console,
-    events: Arc<Mutex<Vec<Event>>>,
+    events: Events,
     threads: Vec<JoinHandle<()>>,
     stderr: Arc<Mutex<String>>,
     // Held for its files: the control socket.
@@ -98,18 +115,19 @@ impl Machine {
                 }
             })?);
         }
-        let events = Arc::new(Mutex::new(Vec::new()));
+        let events = Events::default();
         let mut machine = Self { child, qmp: None, console, events, threads, stderr, _folder: folder };
-        let events = Arc::clone(&machine.events);
+        let events = machine.events.clone();
         let on_event = move |name: &str, data: &Value| {
             let reason = || data["reason"].as_str().unwrap_or("unknown").to_owned();
             let event = match name {
                 "RESET" => Event::Reset,
                 "SHUTDOWN" => Event::Shutdown(reason()),
                 "GUEST_PANICKED" => Event::Panicked,
+                "STOP" => Event::Stopped,
                 _ => return,
             };
-            events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+            events.add(event);
         };
         let child = &mut machine.child;
         match Qmp::accept(&listener, || matches!(child.try_wait(), Ok(None)), on_event) {
@@ -139,7 +157,18 @@ impl Machine {
 
     /// What happened so far.
     pub fn events(&self) -> Vec<Event> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.events.lock().clone()
+    }
+
+    /// Waits until an event that is `wanted` has happened, from the start on; whether it did.
+    pub fn wait_for_event(&self, wanted: &Event, within: Duration) -> bool {
+        let deadline = Instant::now() + within;
+        let mut events = self.events.lock();
+        while !events.contains(wanted) {
+            let Some(left) = deadline.checked_duration_since(Instant::now()) else { return false };
+            events = self.events.0.1.wait_timeout(events, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Waits for a line on the console. See [`Console::wait`].

@@ -1,0 +1,17 @@
+//! Real images in real machines: QEMU, by translation, most with the kernel started directly,
+//! those about boot entries through UEFI firmware and boot loader.
+
+#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
+mod absent_root;
+mod boot_counting;
+mod first_boot;
+mod flipped_bit;
+mod grow;
+mod power_cut;
+mod second_boot;
+mod services;
+mod shutdown;
+mod user_data;
+mod watchdog;
+mod zero_tries;
