@@ -260,7 +260,7 @@ fn extract_never_leaves_its_folder() {
     let before = fs::read_dir(fixture.folder.path()).unwrap().count();
     for (new, expected) in [
         (b"link".as_slice(), "/etc/link: the name is there twice"),
-        (b"..", "the directory (inode"),
+        (b"..", "/etc/..: the name is there twice"),
         (b"../Q", "cannot be that of a file"),
         (b"a/b", "cannot be that of a file"),
         (b"/tmp", "cannot be that of a file"),
@@ -274,11 +274,11 @@ fn extract_never_leaves_its_folder() {
         let out = fixture.path("out");
         let said = session(&["extract", &fixture.image(), "/etc", out.to_str().unwrap()]);
         let shown = new.escape_ascii();
-        // `..` in a directory is what every one has: it is not followed, so nothing comes of it.
-        let fine = new == b".." && said.ends_with("[Done]\n");
-        assert!(fine || said.contains(expected), "{shown}: {said}");
+        assert!(said.contains(expected), "{shown}: {said}");
         assert!(fs::read_dir(outside.path()).unwrap().next().is_none(), "{shown} got out");
-        fs::remove_dir_all(&out).unwrap();
+        if out.exists() {
+            fs::remove_dir_all(&out).unwrap();
+        }
         assert_eq!(fs::read_dir(fixture.folder.path()).unwrap().count(), before, "{shown} got out");
     }
 }
