@@ -194,7 +194,10 @@ fn table(report: &SetupReport, facts: &Facts) -> Table {
         }
     }
     let now_ms = super::now().as_millis() as u64;
-    stages.push(("setup".into(), now_ms.saturating_sub(setup_ms)));
+    // What the steps did not take went into switching root and starting PID 1.
+    let steps_ms: u64 = report.steps.iter().map(|step| step.took_ms).sum();
+    stages.push(("switch".into(), now_ms.saturating_sub(setup_ms).saturating_sub(steps_ms)));
+    stages.extend(report.steps.iter().map(|step| (step.name.to_string(), step.took_ms)));
     let state = match report.state {
         StateOutcome::Missing => "missing",
         StateOutcome::Formatted => "formatted",
