@@ -6,6 +6,7 @@ use nix::fcntl::{Flock, FlockArg};
 use slipway::machine::{Disk as MachineDisk, Event, Machine, MachineSpec, Start, find_firmware};
 use std::fs::{self, File};
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -131,6 +132,7 @@ pub fn add_disk(spec: &mut MachineSpec, path: &Path) {
 /// Leave to run a machine: as many are given, to all test programs of this user together, as
 /// there are processors.
 fn permit() -> Flock<File> {
+    static WAITED: AtomicUsize = AtomicUsize::new(0);
     let count = thread::available_parallelism().map_or(1, usize::from);
     let file = |number: usize| File::create(work_folder().join(format!("machine-{number}"))).unwrap();
     for number in 0..count {
@@ -138,8 +140,8 @@ fn permit() -> Flock<File> {
             return permit;
         }
     }
-    // All are taken: queue for any, a different one for each who waits.
-    let number = std::process::id() as usize % count;
+    // All are taken, which happens when several test programs run: wait for one or another.
+    let number = WAITED.fetch_add(1, Ordering::Relaxed) % count;
     Flock::lock(file(number), FlockArg::LockExclusive).unwrap()
 }
 

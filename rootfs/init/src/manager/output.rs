@@ -86,6 +86,15 @@ impl Manager {
         }
     }
 
+    /// Reads what a unit said until now, so that its last words come before the news of its end.
+    pub(super) fn hear_out(&mut self, unit: UnitId) {
+        let outputs = self.outputs.iter().filter(|(_, output)| output.unit == unit);
+        let ids: Vec<u64> = outputs.map(|(id, _)| *id).collect();
+        for id in ids {
+            self.output_ready(id);
+        }
+    }
+
     fn unit_said(&mut self, output: &Output, line: &[u8]) {
         let (priority, line) =
             if output.level_prefix { split_level(line, output.priority) } else { (output.priority, line) };

@@ -150,6 +150,7 @@ impl Manager {
                 if let Some((fd, token)) = outcome {
                     self.poll.remove(&fd, token);
                 }
+                self.hear_out(unit);
                 let cgroup_empty = self.cgroups.is_empty(unit);
                 self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
             }
