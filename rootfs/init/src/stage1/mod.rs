@@ -104,8 +104,12 @@ fn boot() -> Result<Infallible, Stage1Error> {
         path: "uevent socket".to_owned(),
         cause,
     })?;
+    let firmware_is_uefi = Path::new("/sys/firmware/efi").exists();
     for module in read("/modules")?.lines() {
-        sys::modules::insert(Path::new(module))?;
+        // Loading what can only say that it is not needed takes time all the same.
+        if firmware_is_uefi || !module.ends_with("/efivarfs.ko") {
+            sys::modules::insert(Path::new(module))?;
+        }
     }
     let modules_ms = now_ms();
 
