@@ -366,6 +366,21 @@ fn verify_finds_one_flipped_byte() {
     assert!(session(&["verify", &fixture.image()]).ends_with("no damage\n[Done]\n"));
 }
 
+/// ext4-view takes the high half of a symbolic link's size for a size, and would allocate it.
+#[test]
+fn a_link_of_absurd_size_is_refused() {
+    let fixture = Fixture::new(&Disk::new("0.1.0"));
+    let slot = fixture.made.partition("SLOT-A").clone();
+    let mut bytes = vec![0; slot.size as usize];
+    fixture.file().read_exact_at(&mut bytes, slot.offset).unwrap();
+    bytes[1024 + 0x65] &= !4;
+    let i_block = bytes.windows(9).position(|window| window == b"usr/bin\0\0").unwrap();
+    bytes[i_block - 0x28 + 0x6c] = 0x40; // i_size_high
+    fixture.file().write_all_at(&bytes, slot.offset).unwrap();
+    let said = session(&["ls", &fixture.image()]);
+    assert!(said.contains("/bin: a symbolic link of 274877906951 bytes, more than 4095"), "{said}");
+}
+
 /// Our readers do not replay a journal, and what they would see without that is the past.
 #[test]
 fn a_journal_in_use_is_said() {

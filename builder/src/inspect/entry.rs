@@ -63,7 +63,7 @@ impl BootEntry {
         entry.size = file.size.into();
         let reader =
             esp.open_file(file).map_err(|source| InspectError::Fat { place: place.clone(), source })?;
-        let os_release = Uki::open(&reader, &file.name).and_then(|uki| {
+        let os_release = Uki::open(&reader, place, &file.name).and_then(|uki| {
             // Without a kernel the stub has nothing to start.
             uki.has(".linux")?;
             uki.text(".osrel")
@@ -77,7 +77,7 @@ impl BootEntry {
                     entry.problem = Some("its os-release has no name".to_owned());
                 }
             }
-            Err(error) => entry.problem = Some(error.to_string()),
+            Err(error) => entry.problem = Some(error.detail()),
         }
         Ok(entry)
     }

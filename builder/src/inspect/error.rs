@@ -6,20 +6,41 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
+use std::sync::Arc;
 use thiserror::Error;
 
-/// A partition in messages; offsets that follow are relative to its start.
+/// A partition in messages; offsets that follow are relative to its start. Cheap to clone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Place(Arc<PartitionPlace>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct PartitionPlace {
+    image: PathBuf,
+    label: String,
+    offset: u64,
+}
+
+impl Place {
+    /// The partition of an image's file with this label, which has no control characters, that
+    /// starts at this byte of the disk.
+    pub(super) fn new(image: PathBuf, label: String, offset: u64) -> Self {
+        Self(Arc::new(PartitionPlace { image, label, offset }))
+    }
+
     /// Its label, control characters escaped.
-    pub label: String,
-    /// Its first byte on the disk.
-    pub offset: u64,
+    pub fn label(&self) -> &str {
+        &self.0.label
+    }
+
+    /// The partition without the image's name.
+    pub fn partition(&self) -> String {
+        format!("partition {} (at byte {} of the disk)", self.0.label, self.0.offset)
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "partition {} (at byte {} of the disk)", self.label, self.offset)
+        write!(formatter, "{}: {}", self.0.image.display(), self.partition())
     }
 }
 
@@ -35,6 +56,8 @@ pub enum InspectError {
     Qcow2 { path: PathBuf, source: qcow2::Qcow2Error },
     #[error("{}: {}", path.display(), chain(source))]
     Gpt { path: PathBuf, source: gpt::ReadError },
+    #[error("{}: cannot read the disk at byte {offset}: {source}", .path.display())]
+    Disk { path: PathBuf, offset: u64, source: io::Error },
     #[error("the image has no partition {wanted}, only {}", .labels.join(", "))]
     NoPartition { wanted: String, labels: Vec<String> },
     #[error("the image has no EFI system partition")]
@@ -61,10 +84,10 @@ pub enum InspectError {
     Entry { place: Place, path: String, problem: EntryProblem },
     #[error("the EFI system partition has no boot entry in /EFI/Linux")]
     NoBootEntry,
-    #[error("boot entry {entry}: {}", chain(source))]
-    Pe { entry: String, source: uki::PeError },
-    #[error("boot entry {entry}: {problem}")]
-    Uki { entry: String, problem: UkiProblem },
+    #[error("{place}: boot entry {entry}: {}", chain(source))]
+    Pe { place: Place, entry: String, source: uki::PeError },
+    #[error("{place}: boot entry {entry}: {problem}")]
+    Uki { place: Place, entry: String, problem: UkiProblem },
     #[error("{}: {source}", path.display())]
     Extract { path: PathBuf, source: io::Error },
     #[error("cannot write the output: {0}")]
@@ -122,6 +145,20 @@ pub enum UkiProblem {
 }
 
 impl InspectError {
+    /// The message without the place, where that was said already.
+    pub(super) fn detail(&self) -> String {
+        match self {
+            Self::Read { offset, source, .. } => format!("cannot read at byte {offset}: {source}"),
+            Self::Fat { source, .. } => chain(source),
+            Self::Ext4 { source, .. } => chain(source),
+            Self::Ext4File { path, source, .. } => format!("{path}: {source}"),
+            Self::Entry { path, problem, .. } => format!("{path}: {problem}"),
+            Self::Pe { source, .. } => chain(source),
+            Self::Uki { problem, .. } => problem.to_string(),
+            other => other.to_string(),
+        }
+    }
+
     /// What to try.
     pub fn hint(&self) -> Option<&'static str> {
         match self {

@@ -11,7 +11,7 @@ use formats::read_at::ReadAt;
 use formats::window::Window;
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes at a partition's start that decide whether it has content.
@@ -65,6 +65,7 @@ impl Content {
 
 /// An image whose partition table could be read.
 pub struct OpenImage {
+    path: PathBuf,
     format: &'static str,
     disk: Shared,
     gpt: Gpt,
@@ -116,12 +117,17 @@ impl OpenImage {
         };
         let disk = Shared(disk);
         let gpt = Gpt::read(&disk).map_err(|source| InspectError::Gpt { path: path.to_owned(), source })?;
-        Ok(Self { format, disk, gpt })
+        Ok(Self { path: path.to_owned(), format, disk, gpt })
     }
 
     /// `raw` or `qcow2`, as QEMU calls them.
     pub fn format(&self) -> &'static str {
         self.format
+    }
+
+    /// The image's file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// The disk.
@@ -173,7 +179,7 @@ impl OpenImage {
         let numbered = || self.gpt.partitions.iter().find(|partition| Some(partition.number) == number);
         self.gpt.by_label(wanted).or_else(numbered).ok_or_else(|| InspectError::NoPartition {
             wanted: wanted.to_owned(),
-            labels: self.gpt.partitions.iter().map(|partition| place(partition).label).collect(),
+            labels: self.gpt.partitions.iter().map(|partition| label(partition)).collect(),
         })
     }
 
@@ -184,7 +190,7 @@ impl OpenImage {
     pub fn content(&self, partition: &Partition) -> Result<Content, InspectError> {
         let mut start = vec![0; PROBE.min(partition.size) as usize];
         self.partition(partition).read_exact_at(&mut start, 0).map_err(|source| InspectError::Read {
-            place: place(partition),
+            place: self.place(partition),
             offset: 0,
             source,
         })?;
@@ -238,8 +244,13 @@ impl OpenImage {
             let fat = |source| InspectError::Fat { place: place.clone(), source };
             let file = esp.find(&format!("{}/{}", entry::FOLDER, entry.file_name)).map_err(fat)?;
             let file = esp.open_file(&file).map_err(fat)?;
-            work(&Uki::open(&file, &entry.file_name)?)
+            work(&Uki::open(&file, place, &entry.file_name)?)
         })
+    }
+
+    /// A partition in messages.
+    pub(super) fn place(&self, partition: &Partition) -> Place {
+        Place::new(self.path.clone(), label(partition), partition.offset)
     }
 
     fn with_esp<T>(
@@ -247,18 +258,17 @@ impl OpenImage {
         work: impl FnOnce(&Fat<'_>, &Place) -> Result<T, InspectError>,
     ) -> Result<T, InspectError> {
         let partition = self.esp()?;
-        let place = place(partition);
+        let place = self.place(partition);
         let reader = self.partition(partition);
         let fat = Fat::open(&reader).map_err(|source| InspectError::Fat { place: place.clone(), source })?;
         work(&fat, &place)
     }
 }
 
-/// A partition in messages: by its label, or its number if it has none.
-pub(super) fn place(partition: &Partition) -> Place {
-    let label = match partition.label.as_str() {
+/// A partition's label for a terminal, or its number if it has none.
+pub(super) fn label(partition: &Partition) -> String {
+    match partition.label.as_str() {
         "" => partition.number.to_string(),
         label => shown::name(label.as_bytes()),
-    };
-    Place { label, offset: partition.offset }
+    }
 }

@@ -106,12 +106,12 @@ pub(super) fn stat(
     let node = volume.resolve(path, false)?;
     if json {
         let mut value = volume.json(&node)?;
-        value["partition"] = json!(volume.place().label);
+        value["partition"] = json!(volume.place().label());
         out.json(&value)?;
         return Ok(Verdict::Done);
     }
     out.line(&format!("path:      {}", shown::path(&node.path)))?;
-    out.line(&format!("partition: {}", volume.place().label))?;
+    out.line(&format!("partition: {}", volume.place().label()))?;
     out.line(&format!("type:      {}", node.kind.name()))?;
     if let Kind::Symlink(target) = &node.kind {
         out.line(&format!("target:    {}", shown::name(target)))?;

@@ -1,7 +1,7 @@
 //! `stat` without a path: the disk, its partitions, and what is in each.
 
 use super::error::InspectError;
-use super::image::{Content, OpenImage, place};
+use super::image::{Content, OpenImage};
 use super::{Output, Verdict, shown};
 use formats::fat::Fat;
 use formats::gpt::{self, Partition};
@@ -76,7 +76,7 @@ fn facts(image: &OpenImage, partition: &Partition) -> Result<Facts, InspectError
 /// What a partition's file system and verity superblock say of themselves.
 pub(super) fn content_facts(image: &OpenImage, partition: &Partition) -> Result<Facts, InspectError> {
     let reader = image.partition(partition);
-    let place = || place(partition);
+    let place = || image.place(partition);
     let mut facts = Vec::new();
     let mut put = |key: &str, value: Value| facts.push((key.to_owned(), value));
     match image.content(partition)? {

@@ -1,6 +1,6 @@
 //! The sections of one boot entry's UKI.
 
-use super::error::{InspectError, UkiProblem};
+use super::error::{InspectError, Place, UkiProblem};
 use super::image::MAX_TEXT;
 use formats::read_at::ReadAt;
 use formats::uki::{PeError, PeSection, section_bytes, sections};
@@ -11,16 +11,24 @@ use std::io;
 /// A UKI, its section table read.
 pub(super) struct Uki<'a> {
     reader: &'a dyn ReadAt,
+    place: &'a Place,
     entry: &'a str,
     sections: Vec<PeSection>,
 }
 
 impl<'a> Uki<'a> {
-    /// Reads the section table; `entry` is for messages.
-    pub(super) fn open(reader: &'a dyn ReadAt, entry: &'a str) -> Result<Self, InspectError> {
-        let sections =
-            sections(reader).map_err(|source| InspectError::Pe { entry: entry.to_owned(), source })?;
-        let this = Self { reader, entry, sections };
+    /// Reads the section table; `place` and `entry` are for messages.
+    pub(super) fn open(
+        reader: &'a dyn ReadAt,
+        place: &'a Place,
+        entry: &'a str,
+    ) -> Result<Self, InspectError> {
+        let sections = sections(reader).map_err(|source| InspectError::Pe {
+            place: place.clone(),
+            entry: entry.to_owned(),
+            source,
+        })?;
+        let this = Self { reader, place, entry, sections };
         // The stub would take one of two; which one is not ours to guess.
         let mut names = this.sections.iter().map(|section| section.name.as_str()).collect::<Vec<_>>();
         names.sort_unstable();
@@ -38,8 +46,7 @@ impl<'a> Uki<'a> {
     /// The bytes of a section of up to `limit`.
     pub(super) fn bytes(&self, name: &'static str, limit: u64) -> Result<Vec<u8>, InspectError> {
         let section = self.find(name)?;
-        section_bytes(self.reader, section, limit)
-            .map_err(|source| InspectError::Pe { entry: self.entry.to_owned(), source })
+        section_bytes(self.reader, section, limit).map_err(|source| self.pe(source))
     }
 
     /// A section of text, without the line ends and NUL bytes behind it.
@@ -72,7 +79,7 @@ impl<'a> Uki<'a> {
 
     /// A failure to read its bytes.
     pub(super) fn unreadable(&self, offset: u64, source: io::Error) -> InspectError {
-        InspectError::Pe { entry: self.entry.to_owned(), source: PeError::Read { offset, source } }
+        self.pe(PeError::Read { offset, source })
     }
 
     fn find(&self, name: &'static str) -> Result<&PeSection, InspectError> {
@@ -80,7 +87,11 @@ impl<'a> Uki<'a> {
         found.ok_or_else(|| self.problem(UkiProblem::NoSection(name)))
     }
 
+    fn pe(&self, source: PeError) -> InspectError {
+        InspectError::Pe { place: self.place.clone(), entry: self.entry.to_owned(), source }
+    }
+
     fn problem(&self, problem: UkiProblem) -> InspectError {
-        InspectError::Uki { entry: self.entry.to_owned(), problem }
+        InspectError::Uki { place: self.place.clone(), entry: self.entry.to_owned(), problem }
     }
 }

@@ -4,7 +4,7 @@
 //! hash covers (the EFI system partition, STATE) is checked as far as its own structure goes.
 
 use super::error::{InspectError, chain};
-use super::image::{Content, OpenImage, PartitionReader, place};
+use super::image::{Content, OpenImage, PartitionReader};
 use super::volume::{Volume, Walk};
 use super::{Output, Verdict, shown};
 use formats::ext4;
@@ -114,7 +114,7 @@ impl Report {
         let partition = match image.esp() {
             Ok(partition) => partition,
             Err(error) => {
-                self.add(State::Damaged, "EFI system partition", error.to_string());
+                self.add(State::Damaged, "EFI system partition", error.detail());
                 return Vec::new();
             }
         };
@@ -123,12 +123,12 @@ impl Report {
             fat.check()?;
             Ok(format!("{} entries", fat.walk()?.len()))
         });
-        self.judge(format!("{} FAT32", place(partition)), checked);
+        self.judge(format!("{} FAT32", image.place(partition).partition()), checked);
         let entries = match image.entries() {
             Ok(entries) => entries,
             // Most likely what the check has said already; but not to have them is damage, too.
             Err(error) => {
-                self.add(State::Damaged, "boot entries", error.to_string());
+                self.add(State::Damaged, "boot entries", error.detail());
                 return Vec::new();
             }
         };
@@ -150,19 +150,19 @@ impl Report {
                     self.add(State::Good, format!("boot entry {name}"), detail);
                     rooted.push(Rooted { entry: name, root_hash, found: false });
                 }
-                Err(error) => self.add(State::Damaged, format!("boot entry {name}"), error.to_string()),
+                Err(error) => self.add(State::Damaged, format!("boot entry {name}"), error.detail()),
             }
         }
         rooted
     }
 
     fn partition(&mut self, image: &OpenImage, partition: &Partition, rooted: &mut [Rooted]) {
-        let what = place(partition).to_string();
+        let what = image.place(partition).partition();
         let is_slot = partition.type_guid == gpt::ROOT_X86_64;
         match image.content(partition) {
-            Err(error) => self.add(State::Damaged, what, error.to_string()),
+            Err(error) => self.add(State::Damaged, what, error.detail()),
             // Was judged with the boot entries.
-            Ok(_) if partition.type_guid == gpt::ESP => {}
+            Ok(_) if image.esp().is_ok_and(|esp| esp.number == partition.number) => {}
             Ok(Content::Empty) => self.add(State::Note, what, "empty"),
             Ok(Content::Ext4) => {
                 let reader = image.partition(partition);
@@ -246,7 +246,7 @@ impl Report {
         partition: &Partition,
         superblock: &ext4::superblock::Superblock,
     ) {
-        let what = format!("{} ext4", place(partition));
+        let what = format!("{} ext4", image.place(partition).partition());
         if superblock.needs_recovery() {
             return self.add(State::Note, what, "its journal holds changes, so its files are not checked");
         }
@@ -265,7 +265,7 @@ impl Report {
         };
         match count() {
             Ok(count) => self.add(State::Good, what, format!("{count} entries")),
-            Err(error) => self.add(State::Damaged, what, error.to_string()),
+            Err(error) => self.add(State::Damaged, what, error.detail()),
         }
     }
 }

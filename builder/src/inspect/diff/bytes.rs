@@ -5,19 +5,38 @@ use std::io;
 
 const CHUNK: u64 = 1 << 20;
 
-/// Compares two readers of the same size. An error comes with its offset.
-pub(super) fn same(a: &dyn ReadAt, b: &dyn ReadAt) -> Result<bool, (u64, io::Error)> {
+/// A failure to read one of two things.
+pub(super) struct Unreadable {
+    /// Whether it is the second of them.
+    pub(super) second: bool,
+    pub(super) offset: u64,
+    pub(super) source: io::Error,
+}
+
+impl Unreadable {
+    /// The one of two that it is about.
+    pub(super) fn of<T>(&self, first: T, second: T) -> T {
+        if self.second { second } else { first }
+    }
+}
+
+/// Compares what two readers have, sizes first.
+pub(super) fn same(a: &dyn ReadAt, b: &dyn ReadAt) -> Result<bool, Unreadable> {
     let size = a.size();
     if b.size() != size {
         return Ok(false);
     }
-    let mut buffers = [vec![0; CHUNK.min(size) as usize], vec![0; CHUNK.min(size) as usize]];
+    let [mut one, mut other] = [(); 2].map(|()| vec![0; CHUNK.min(size) as usize]);
     for offset in (0..size).step_by(CHUNK as usize) {
         let count = CHUNK.min(size - offset) as usize;
-        for (buffer, reader) in buffers.iter_mut().zip([a, b]) {
-            reader.read_exact_at(&mut buffer[..count], offset).map_err(|source| (offset, source))?;
+        for (second, buffer, reader) in [(false, &mut one, a), (true, &mut other, b)] {
+            reader.read_exact_at(&mut buffer[..count], offset).map_err(|source| Unreadable {
+                second,
+                offset,
+                source,
+            })?;
         }
-        if buffers[0][..count] != buffers[1][..count] {
+        if one[..count] != other[..count] {
             return Ok(false);
         }
     }

@@ -7,11 +7,11 @@ mod table;
 mod ukis;
 
 use super::error::InspectError;
-use super::image::{Content, OpenImage, place};
+use super::image::{Content, OpenImage};
 use super::overview::{content_facts, text};
 use super::volume::Volume;
 use super::{Output, Verdict};
-use bytes::same;
+use bytes::{Unreadable, same};
 use change::{Change, Changes, Field};
 use formats::gpt::Partition;
 use formats::window::Window;
@@ -50,7 +50,11 @@ fn partition(
     changes: &mut Changes,
 ) -> Result<(), InspectError> {
     let (a_reader, b_reader) = (a.partition(a_partition), b.partition(b_partition));
-    let unreadable = |(offset, source)| InspectError::Read { place: place(a_partition), offset, source };
+    let unreadable = |failure: Unreadable| InspectError::Read {
+        place: failure.of(a.place(a_partition), b.place(b_partition)),
+        offset: failure.offset,
+        source: failure.source,
+    };
     if a_partition.size == b_partition.size && same(&a_reader, &b_reader).map_err(unreadable)? {
         return Ok(());
     }
@@ -93,9 +97,10 @@ fn same_outside(a: &OpenImage, b: &OpenImage) -> Result<bool, InspectError> {
         let size = start.saturating_sub(position);
         let windows = [a, b].map(|image| Window::new(image.reader(), position, size));
         let [one, other] = &windows;
-        let read = |(offset, source)| {
-            let label = "none".to_owned();
-            InspectError::Read { place: super::Place { label, offset: position }, offset, source }
+        let read = |failure: Unreadable| InspectError::Disk {
+            path: failure.of(a, b).path().to_owned(),
+            offset: position.saturating_add(failure.offset),
+            source: failure.source,
         };
         if !same(one, other).map_err(read)? {
             return Ok(false);

@@ -1,6 +1,6 @@
 //! The disk and its partitions.
 
-use super::super::image::{OpenImage, place};
+use super::super::image::{OpenImage, label};
 use super::super::overview::type_name;
 use super::change::{Changes, Field, What};
 use formats::gpt::Partition;
@@ -38,7 +38,7 @@ pub(super) fn pairs<'i>(a: &'i OpenImage, b: &'i OpenImage) -> Vec<(String, &'i 
 fn keyed(image: &OpenImage) -> Vec<(String, &Partition)> {
     let mut keyed: Vec<(String, &Partition)> = Vec::new();
     for partition in &image.gpt().partitions {
-        let mut key = place(partition).label;
+        let mut key = label(partition);
         if keyed.iter().any(|(other, _)| *other == key) {
             key = format!("{key}#{}", partition.number);
         }

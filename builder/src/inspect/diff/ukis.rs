@@ -52,8 +52,10 @@ fn section(
         ".cmdline" => Ok(texts(&a.text(".cmdline")?, &b.text(".cmdline")?)),
         ".uname" => Ok(texts(&a.text(".uname")?, &b.text(".uname")?)),
         _ => {
-            let same = same(&a.window(old), &b.window(new))
-                .map_err(|(offset, source)| a.unreadable(old.offset + offset, source))?;
+            let same = same(&a.window(old), &b.window(new)).map_err(|failure| {
+                let (uki, section) = failure.of((a, old), (b, new));
+                uki.unreadable(section.offset.saturating_add(failure.offset), failure.source)
+            })?;
             let mut fields =
                 Vec::from_iter(Field::compare("size", old.size.to_string(), new.size.to_string()));
             if !same {

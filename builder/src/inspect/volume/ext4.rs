@@ -134,7 +134,7 @@ impl Ext4Volume {
             0o4_0000 => Kind::Directory,
             0o6_0000 => Kind::BlockDevice(major, minor),
             0o10_0000 => Kind::File,
-            0o12_0000 => Kind::Symlink(self.target(path, inode)?),
+            0o12_0000 => Kind::Symlink(self.target(path)?),
             0o14_0000 => Kind::Socket,
             _ => {
                 let problem = EntryProblem::UnknownType { inode: inode.number, mode: inode.mode };
@@ -143,13 +143,16 @@ impl Ext4Volume {
         })
     }
 
-    fn target(&self, path: &[u8], inode: &RawInode) -> Result<Vec<u8>, InspectError> {
-        // ext4-view allocates as much as the inode says.
-        if inode.size > MAX_SYMLINK {
-            return Err(self.problem(path, EntryProblem::SymlinkSize(inode.size)));
+    fn target(&self, path: &[u8]) -> Result<Vec<u8>, InspectError> {
+        let failed = |source| self.view_failed(path, source);
+        let place = absolute(path);
+        // ext4-view allocates as much as it takes the size to be, high half included, which
+        // means nothing in a symbolic link.
+        let size = self.view.symlink_metadata(place.as_slice()).map_err(failed)?.len();
+        if size > MAX_SYMLINK {
+            return Err(self.problem(path, EntryProblem::SymlinkSize(size)));
         }
-        let target = self.view.read_link(absolute(path).as_slice());
-        let target = target.map_err(|source| self.view_failed(path, source))?;
+        let target = self.view.read_link(place.as_slice()).map_err(failed)?;
         let bytes: &[u8] = target.as_ref();
         Ok(bytes.to_vec())
     }

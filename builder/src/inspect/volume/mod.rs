@@ -6,7 +6,7 @@ mod resolve;
 mod walk;
 
 use super::error::{EntryProblem, InspectError, Place};
-use super::image::{self, Content, OpenImage};
+use super::image::{Content, OpenImage};
 use super::shown;
 use formats::gpt::Partition;
 use formats::verity::to_hex;
@@ -18,7 +18,7 @@ pub(super) use walk::Walk;
 
 /// Beyond the size of its file system, this many bytes of holes are read out and not more: what
 /// is larger would take hours and holds nothing.
-const MAX_HOLES: u64 = 64 << 30;
+const MAX_HOLES: u64 = 16 << 30;
 
 /// Extended attributes by full name, with values as `getxattr(2)` gives them.
 pub(super) type Xattrs = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -113,7 +113,7 @@ pub(super) enum Volume {
 impl Volume {
     /// Opens what is in a partition.
     pub(super) fn open(image: &OpenImage, partition: &Partition) -> Result<Self, InspectError> {
-        let place = image::place(partition);
+        let place = image.place(partition);
         let reader = image.partition(partition);
         match image.content(partition)? {
             Content::Ext4 => ext4::Ext4Volume::open(reader, place).map(|volume| Self::Ext4(Box::new(volume))),
