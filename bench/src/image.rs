@@ -1,0 +1,121 @@
+//! Root tree to disk image (ext4, verity, ESP, GPT) beside the public tools, and beside `cp -a`.
+
+use crate::measure::{self, Run, summary};
+use crate::{Bench, Result, tree};
+use std::fs;
+use std::path::Path;
+
+/// Of ours, in MiB, whatever the tree.
+const PEAK_MAX: f64 = 64.0;
+/// Ours over the public tools.
+const RATIO_MAX: f64 = 0.5;
+
+/// The public tools as a person chains them: each format in a file of its own, then into place.
+const PEERS: &str = r#"set -e
+PATH=$PATH:/usr/sbin:/sbin
+rm -rf peers; mkdir peers; cd peers
+mke2fs -q -t ext4 -b 4096 -m 0 -O ^has_journal -d ../tree root.img "$1"M
+blocks=$(($1 * 256))
+veritysetup format --salt=$(printf '%064d' 7) --uuid=00000000-0000-0000-0000-000000000001 \
+    --data-blocks=$blocks --hash-offset=$((blocks * 4096)) root.img root.img >verity.txt
+mkfs.vfat -F 32 -C esp.img $((34 * 1024)) >/dev/null
+mmd -i esp.img ::EFI ::EFI/BOOT ::EFI/Linux ::loader
+mcopy -i esp.img ../loader.efi ::EFI/BOOT/BOOTX64.EFI
+mcopy -i esp.img ../vmlinuz ::EFI/Linux/bench_1.0.0+3.efi
+truncate -s $((34 + 2 * $2 + 16 + 2))M disk.img
+sgdisk -n 1:2048:+34M -t 1:ef00 -n 2:0:+"$2"M -t 2:8304 -n 3:0:+"$2"M -t 3:8304 -n 4:0:+15M disk.img >/dev/null
+dd if=esp.img of=disk.img bs=1M seek=1 conv=notrunc,sparse status=none
+dd if=root.img of=disk.img bs=1M seek=35 conv=notrunc,sparse status=none
+rm root.img esp.img
+"#;
+
+/// Both sizes of the promise.
+pub(crate) fn run(bench: &mut Bench) -> Result<()> {
+    compare(bench, 60)?;
+    compare(bench, 600)
+}
+
+fn compare(bench: &mut Bench, megabytes: u64) -> Result<()> {
+    let folder = bench.folder.join(format!("image-{megabytes}"));
+    let made = prepare(&folder, megabytes)?;
+    println!(
+        "\nroot tree of {} files, {:.0} MB, to an image of ext4 + verity + ESP + GPT",
+        made.files,
+        made.bytes as f64 / 1e6
+    );
+    // The peers' file system needs room for inodes and slack that nobody knows beforehand.
+    let (data, slot) = ((megabytes * 5 / 4 + 16).to_string(), slot_mib(megabytes).to_string());
+    let slipway = bench.slipway.to_string_lossy().into_owned();
+    let ours = ["env", "SLIPWAY_CACHE=cache", &slipway, "--quiet"];
+    measure::run(&folder, &[&ours[..], &["lock", "image.yaml"]].concat())?;
+    let mut all: [Vec<Run>; 3] = Default::default();
+    for _ in 0..=bench.runs {
+        for old in ["out", "peers", "copy"] {
+            let _ = fs::remove_dir_all(folder.join(old));
+        }
+        let ours = measure::run(&folder, &[&ours[..], &["build", "image.yaml", "-o", "out"]].concat())?;
+        let peers = measure::run(&folder, &["bash", "-c", PEERS, "peers", &data, &slot])?;
+        let copy = measure::run(&folder, &["cp", "-a", "tree", "copy"])?;
+        for (runs, run) in all.iter_mut().zip([ours, peers, copy]) {
+            runs.push(run);
+        }
+    }
+    // The first round fills the page cache.
+    let [ours, peers, copy] = all.map(|runs| summary(&runs[1..]));
+    println!("  {:<44} {:>8} {:>8} {:>9}", "", "wall s", "CPU s", "peak MiB");
+    for (name, run) in [
+        ("slipway build (raw, hashed for the manifest)", ours),
+        ("mke2fs + veritysetup + mtools + sgdisk + dd", peers),
+        ("cp -a of the tree", copy),
+    ] {
+        println!("  {name:<44} {:>8.2} {:>8.2} {:>9.1}", run.wall_s, run.cpu_s, run.peak_mib);
+    }
+    let (wall, cpu) = (ours.wall_s / peers.wall_s, ours.cpu_s / peers.cpu_s);
+    println!(
+        "  ours / tools: wall {wall:.2}, CPU {cpu:.2}; at most {RATIO_MAX}: {}",
+        bench.verdict(wall <= RATIO_MAX)
+    );
+    let (wall, cpu) = (ours.wall_s / copy.wall_s, ours.cpu_s / copy.cpu_s);
+    println!("  ours / cp -a: wall {wall:.2}, CPU {cpu:.2}; below 1: {}", bench.verdict(wall < 1.0));
+    println!(
+        "  peak {:.1} MiB, below {PEAK_MAX} MiB: {}",
+        ours.peak_mib,
+        bench.verdict(ours.peak_mib < PEAK_MAX)
+    );
+    fs::remove_dir_all(folder)?;
+    Ok(())
+}
+
+/// Room for the tree, its file system's metadata and its hashes.
+fn slot_mib(megabytes: u64) -> u64 {
+    megabytes * 4 / 3 + 32
+}
+
+/// A tree, and a spec around it whose other inputs are stand-ins of the usual sizes.
+fn prepare(folder: &Path, megabytes: u64) -> Result<tree::Made> {
+    fs::create_dir_all(folder.join("modules/6.1.0-bench"))?;
+    fs::write(folder.join("modules/6.1.0-bench/modules.builtin"), "kernel/fs/ext4/ext4.ko\n")?;
+    for (name, from) in [("loader.efi", "systemd-bootx64.efi"), ("stub.efi", "linuxx64.efi.stub")] {
+        let from = Path::new("/usr/lib/systemd/boot/efi").join(from);
+        fs::copy(&from, folder.join(name))
+            .map_err(|error| format!("{}: {error}; apt-get install systemd-boot-efi", from.display()))?;
+    }
+    fs::write(folder.join("vmlinuz"), b"kernel\n".repeat(2_000_000))?;
+    fs::write(folder.join("stage1"), b"stage 1".repeat(100_000))?;
+    let made = tree::make(&folder.join("tree"), megabytes * 1_000_000)?;
+    let slot = slot_mib(megabytes);
+    let spec = format!(
+        "name: bench
+version: 1.0.0
+kernel: {{image: vmlinuz, modules: modules/6.1.0-bench}}
+boot_loader: {{loader: loader.efi, stub: stub.efi}}
+modules: {{initramfs: [ext4], root: []}}
+stage1: stage1
+trees: [tree]
+partitions: {{esp: 34M, slot: {slot}M, state: 16M}}
+outputs: [raw]
+"
+    );
+    fs::write(folder.join("image.yaml"), spec)?;
+    Ok(made)
+}

@@ -1,0 +1,73 @@
+//! Measures what docs/SPECIFICATION.md promises, each beside the public tools or the bare kernel on
+//! the same input in the same run, and prints medians and ratios.
+//!
+//! `scripts/bench` builds and starts it. A figure that misses its target is marked and makes the
+//! exit code 1; on a machine with other work, CPU seconds are the figures to look at.
+
+mod boot;
+mod build;
+mod image;
+mod measure;
+mod tree;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// What every benchmark works with.
+struct Bench {
+    /// The `slipway` program.
+    slipway: PathBuf,
+    /// Where inputs and images are made.
+    folder: PathBuf,
+    /// Runs of each measurement.
+    runs: usize,
+    /// Whether all figures met their targets.
+    good: bool,
+}
+
+impl Bench {
+    /// Notes whether a target was met; gives the word for it.
+    fn verdict(&mut self, met: bool) -> &'static str {
+        self.good &= met;
+        if met { "ok" } else { "MISSED" }
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+fn run() -> Result<bool> {
+    let mut arguments = std::env::args_os().skip(1);
+    let (Some(slipway), Some(folder), Some(runs)) = (arguments.next(), arguments.next(), arguments.next())
+    else {
+        return Err("usage: bench SLIPWAY FOLDER RUNS [image] [build] [boot]".into());
+    };
+    let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
+    let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
+    let folder = tempfile::Builder::new().prefix("slipway-bench-").tempdir_in(folder)?;
+    let runs = runs.ok_or("RUNS is a number above 0")?;
+    let mut bench = Bench { slipway: slipway.into(), folder: folder.path().to_owned(), runs, good: true };
+    println!("{runs} runs each, medians; load before: {}", measure::load());
+    if wanted("image") {
+        image::run(&mut bench)?;
+    }
+    if wanted("build") {
+        build::run(&mut bench)?;
+    }
+    if wanted("boot") {
+        boot::run(&mut bench)?;
+    }
+    println!("\nload after: {}", measure::load());
+    Ok(bench.good)
+}
