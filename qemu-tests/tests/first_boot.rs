@@ -16,7 +16,7 @@ fn a_fresh_image_gets_ready_and_says_what_it_is() {
     assert_eq!(row(&console, "state"), "formatted");
     assert_eq!(row(&console, "user-data"), "none");
     let times = row(&console, "boot (ms)");
-    for stage in ["kernel", "modules", "slot", "verity", "setup", "units"] {
+    for stage in ["kernel", "modules", "slot", "verity", "switch", "STATE", "user-data", "units"] {
         assert!(times.contains(&format!("{stage} ")), "{times}");
     }
     assert!(row(&console, "units").ends_with(" active, 0 failed"), "{console}");
