@@ -179,7 +179,7 @@ impl OpenImage {
         let numbered = || self.gpt.partitions.iter().find(|partition| Some(partition.number) == number);
         self.gpt.by_label(wanted).or_else(numbered).ok_or_else(|| InspectError::NoPartition {
             wanted: wanted.to_owned(),
-            labels: self.gpt.partitions.iter().map(|partition| label(partition)).collect(),
+            labels: self.gpt.partitions.iter().map(label).collect(),
         })
     }
 

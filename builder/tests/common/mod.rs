@@ -1,6 +1,8 @@
 //! Small images, made with the formats' own writers, for tests that need one without a build.
 #![allow(dead_code, reason = "each test program uses its part of this")]
 
+pub(crate) mod inspect;
+
 use formats::esp::{self, Esp};
 use formats::ext4::{self, Layout};
 use formats::gpt::{self, GptLayout, PartitionSpec};
