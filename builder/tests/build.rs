@@ -1,6 +1,8 @@
 //! `slipway build` as a person runs it: what it refuses and how, that its bytes depend on nothing
 //! but its inputs, and that a build which does not end well leaves nothing behind.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader};

@@ -2,6 +2,7 @@
 
 use document::{Problem, Problems, read};
 use proptest::prelude::*;
+use std::fmt::Write as _;
 
 fn problems_of(text: &str, take: impl Fn(&document::Node, &Problems)) -> Vec<String> {
     let problems = Problems::default();
@@ -66,7 +67,8 @@ fn an_alias_bomb_is_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {
         let before = format!("*a{}", level - 1);
-        text += &format!("a{level}: &a{level} [{}]\n", [before.as_str(); 9].join(", "));
+        let items = [before.as_str(); 9].join(", ");
+        writeln!(text, "a{level}: &a{level} [{items}]").unwrap();
     }
     assert!(problems_of(&text, |_, _| {})[0].contains("250000 values"));
     let deep = "[".repeat(100_000);

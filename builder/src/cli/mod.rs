@@ -120,7 +120,7 @@ pub fn run() -> ExitCode {
         Command::Fetch { spec } => fetch(&spec, arguments.quiet),
         Command::Boot(more) => cache().and_then(|cache| boot::run(&more, &cache, arguments.quiet)),
     };
-    done.map_or_else(|failure| failure.tell(), |()| ExitCode::SUCCESS)
+    done.map_or_else(Failure::tell, |()| ExitCode::SUCCESS)
 }
 
 /// Runs `inspect`: its code also says whether images differ or are damaged.

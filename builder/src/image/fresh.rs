@@ -140,15 +140,15 @@ mod tests {
             memory.keep(start, seen, &[at("output")], serde_json::json!({"a": 1})).unwrap();
         };
         // An input as young as the build cannot be told from one changed right after it.
-        keep(SystemTime::now() - Duration::from_secs(60));
+        keep(SystemTime::now() - Duration::from_mins(1));
         assert_eq!(memory.unchanged(), None);
-        keep(SystemTime::now() + Duration::from_secs(60));
+        keep(SystemTime::now() + Duration::from_mins(1));
         assert_eq!(memory.unchanged(), Some(serde_json::json!({"a": 1})));
         let other = Memory::new(&cache, &at("spec"), folder.path(), "raw,qcow2").unwrap();
         assert_eq!(other.unchanged(), None);
         fs::write(at("output"), "longer than before").unwrap();
         assert_eq!(memory.unchanged(), None);
-        keep(SystemTime::now() + Duration::from_secs(60));
+        keep(SystemTime::now() + Duration::from_mins(1));
         assert!(memory.unchanged().is_some());
         fs::write(at("input"), "1nput").unwrap();
         assert_eq!(memory.unchanged(), None);

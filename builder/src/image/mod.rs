@@ -281,7 +281,7 @@ pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built,
     }
 
     let workplace = Workplace::new(folder, &spec).map_err(io("temporary folder"))?;
-    let manifest = write::write(&spec, plan, &workplace.folder, context)
+    let manifest = write::write(&spec, &plan, &workplace.folder, context)
         .map_err(|error| if context.interrupt.check().is_err() { BuildError::Interrupted } else { error })?;
     let files = outputs(&manifest);
     // The manifest comes last: when it is there, all that it names is.

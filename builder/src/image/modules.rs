@@ -83,7 +83,7 @@ impl Modules {
             };
             match found {
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-                    problems.add(*place, error.to_string())
+                    problems.add(*place, error.to_string());
                 }
                 other => other?,
             }

@@ -133,7 +133,7 @@ impl Planner<'_> {
         let mut list = String::new();
         for module in &early_modules {
             let path = format!("modules.d/{}.ko", module.name);
-            list += &format!("/{path}\n");
+            list.extend(["/", &path, "\n"]);
             let entry = early.entry(Kind::File(module.content.clone()), 0o644);
             early.put(start, path.into_bytes(), entry);
         }

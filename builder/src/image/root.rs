@@ -5,7 +5,7 @@ use super::fresh::Seen;
 use crate::spec::{Attributes, GroupSpec, LinkSpec, Package, Source, Spec, TreeSource, UserSpec};
 use document::{Place, Problems};
 use formats::tree::{Content, Entry, Kind, Tree};
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -186,10 +186,10 @@ impl<'a> RootBuilder<'a> {
         let target = String::from_utf8_lossy(&link.target).into_owned();
         match self.tree.entries.get(&link.target).map(|entry| &entry.kind) {
             None => {
-                self.problems.add(link.place, format!("hard link to /{target}, which is not in the image"))
+                self.problems.add(link.place, format!("hard link to /{target}, which is not in the image"));
             }
             Some(Kind::Directory) => {
-                self.problems.add(link.place, format!("hard link to the directory /{target}"))
+                self.problems.add(link.place, format!("hard link to the directory /{target}"));
             }
             Some(Kind::HardLink(_)) => {
                 self.problems
@@ -360,14 +360,14 @@ fn host_file(path: &Path) -> Result<(Content, bool), String> {
 
 /// The first files of a tree by size, for the message that a slot is too small.
 pub fn largest(tree: &Tree, count: usize) -> Vec<(String, u64)> {
-    let mut sizes: BTreeMap<(u64, &[u8]), ()> = BTreeMap::new();
+    let mut sizes: BTreeSet<(u64, &[u8])> = BTreeSet::new();
     for (path, entry) in &tree.entries {
         if let Kind::File(content) = &entry.kind {
-            sizes.insert((content.len(), path), ());
+            sizes.insert((content.len(), path));
             if sizes.len() > count {
                 sizes.pop_first();
             }
         }
     }
-    sizes.into_keys().rev().map(|(size, path)| (String::from_utf8_lossy(path).into_owned(), size)).collect()
+    sizes.into_iter().rev().map(|(size, path)| (String::from_utf8_lossy(path).into_owned(), size)).collect()
 }

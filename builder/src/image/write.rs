@@ -31,7 +31,7 @@ const MIB: u64 = 1 << 20;
 ///
 /// # Errors
 /// See [`BuildError`].
-pub fn write(spec: &Spec, plan: Plan, folder: &Path, context: &Context<'_>) -> Result<Value, BuildError> {
+pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> Result<Value, BuildError> {
     let io = |doing| move |source| BuildError::Io { doing, source };
     let ids = spec.ids();
     let layout = disk(spec)?;
@@ -41,7 +41,7 @@ pub fn write(spec: &Spec, plan: Plan, folder: &Path, context: &Context<'_>) -> R
     raw.set_len(layout.disk_size).map_err(io("image"))?;
 
     let [boot, slot] = [&layout.partitions[0], &layout.partitions[1]];
-    let (verity, slot_used) = root(spec, &plan, &raw, slot, context)?;
+    let (verity, slot_used) = root(spec, plan, &raw, slot, context)?;
     let root_hash = verity::to_hex(&verity.root_hash);
     let command_line = format!("{} roothash={root_hash}", plan.command_line.join(" "));
 
@@ -208,7 +208,7 @@ fn all_outputs(
             .iter()
             .map(|output| scope.spawn(move || one_output(*output, raw, folder, stem, context)))
             .collect();
-        let joined = running.into_iter().map(|thread| thread.join());
+        let joined = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         joined
             .map(|result| {
                 let died = || BuildError::Io { doing: "output", source: io::Error::other("its thread died") };
@@ -244,7 +244,8 @@ fn one_output(
             Output::RawZst => outputs::zst(raw, &made, &stage, context.interrupt).map_err(io("raw.zst"))?,
             Output::RawXz => outputs::xz(raw, &made, &stage, context.interrupt).map_err(io("raw.xz"))?,
             Output::Qcow2 => {
-                qcow2::write(raw, &formats::sparse::data_ranges(raw).map_err(io("image"))?, &mut &made)?
+                let data = formats::sparse::data_ranges(raw).map_err(io("image"))?;
+                qcow2::write(raw, &data, &mut &made)?;
             }
             Output::Raw => {}
         }

@@ -71,17 +71,19 @@ impl Lock {
         text += if packages.is_empty() { "packages: []\n" } else { "packages:\n" };
         for package in packages {
             let LockedPackage { requested, name, version, architecture, size, sha256 } = package;
+            let [requested, name, architecture] = [requested, name, architecture].map(word);
+            let version = quoted(version);
             let _ = write!(
                 text,
-                "  - requested: {requested}\n    name: {name}\n    version: \"{version}\"\n    architecture: {architecture}\n    size: {size}\n    sha256: {sha256}\n"
+                "  - requested: {requested}\n    name: {name}\n    version: {version}\n    architecture: {architecture}\n    size: {size}\n    sha256: {sha256}\n"
             );
         }
         let mut files = self.files.clone();
         files.sort();
         text += if files.is_empty() { "files: []\n" } else { "files:\n" };
         for LockedFile { path, sha256 } in files {
-            let quoted = serde_json::Value::from(path);
-            let _ = write!(text, "  - path: {quoted}\n    sha256: {sha256}\n");
+            let path = quoted(path);
+            let _ = write!(text, "  - path: {path}\n    sha256: {sha256}\n");
         }
         text
     }
@@ -95,6 +97,18 @@ impl Lock {
     pub fn file(&self, path: &Path) -> Option<&LockedFile> {
         self.files.iter().find(|file| Path::new(&file.path) == path)
     }
+}
+
+/// A double-quoted scalar: YAML's has all of JSON's escapes.
+fn quoted(text: String) -> String {
+    serde_json::Value::from(text).to_string()
+}
+
+/// A name: bare when it is one as Debian has them, which YAML takes for nothing else.
+fn word(text: String) -> String {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(&byte);
+    let starts = text.starts_with(|first: char| first.is_ascii_lowercase());
+    if starts && text != "null" && text.bytes().all(plain) { text } else { quoted(text) }
 }
 
 fn hash(fields: &Fields<'_>, problems: &Problems) -> Option<Hash> {
@@ -153,6 +167,24 @@ mod tests {
         };
         assert_eq!(Lock::read(&lock.text()).unwrap(), lock);
         assert_eq!(Lock::read(&Lock::default().text()).unwrap(), Lock::default());
+    }
+
+    #[test]
+    fn any_text_is_written_so_that_it_is_read_again() {
+        let odd =
+            ["6\".1", "null", "", "- a", "a: b", "# x", "\n\u{1}\u{7f}\u{85}\u{2028}\u{feff}", "1e5", "a b "];
+        let package = |text: &str| LockedPackage {
+            requested: text.into(),
+            name: text.into(),
+            version: text.into(),
+            architecture: text.into(),
+            size: 1,
+            sha256: Hash([7; 32]),
+        };
+        for text in odd {
+            let lock = Lock { packages: vec![package(text)], files: Vec::new() };
+            assert_eq!(Lock::read(&lock.text()), Ok(lock), "{text:?}");
+        }
     }
 
     #[test]

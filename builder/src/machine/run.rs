@@ -196,8 +196,8 @@ impl Machine {
     ///
     /// # Errors
     /// QEMU is gone or refuses.
-    pub fn qmp(&mut self, command: &str, arguments: Value) -> Result<Value, MachineError> {
-        self.execute(command, &arguments)
+    pub fn qmp(&mut self, command: &str, arguments: &Value) -> Result<Value, MachineError> {
+        self.execute(command, arguments)
     }
 
     /// Cuts the power: QEMU is killed, without a last write.
