@@ -173,9 +173,9 @@ fn with_context<T>(
     }
     let builder =
         env::current_exe().map_err(|error| Failure::new(format!("own program: {error}"), &[], 1))?;
-    // `@NAME` in a spec is a program beside this one, or in the folder that the environment says.
-    let programs = env::var_os("SLIPWAY_PROGRAMS").map(PathBuf::from);
-    let programs = programs.unwrap_or_else(|| builder.parent().unwrap_or(Path::new("/")).to_owned());
+    // `@NAME` in a spec is a program in a folder that the environment names, or beside this one.
+    let named = env::var_os("SLIPWAY_PROGRAMS").map(PathBuf::from);
+    let programs: Vec<PathBuf> = named.into_iter().chain(builder.parent().map(Path::to_owned)).collect();
     let progress = Progress::detect(quiet, say);
     let context = Context {
         cache: &cache,

@@ -98,8 +98,8 @@ fn shown(file: &Path, problems: &[Problem]) -> String {
 pub struct Context<'a> {
     /// Fetched and unpacked inputs.
     pub cache: &'a Cache,
-    /// The folder with the programs that a spec calls `@NAME`.
-    pub programs: &'a Path,
+    /// The folders with the programs that a spec calls `@NAME`; the first that has one counts.
+    pub programs: &'a [PathBuf],
     /// This program, whose change makes every image new.
     pub builder: &'a Path,
     /// Shows how far it is.
@@ -254,7 +254,7 @@ pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built,
     let spec = read_spec(file)?;
     let lock = read_lock(file)?;
     fs::create_dir_all(folder).map_err(|source| BuildError::File { path: folder.to_owned(), source })?;
-    let request = format!("{} {}", context.builder.display(), context.programs.display());
+    let request = format!("{} {:?}", context.builder.display(), context.programs);
     let memory = Memory::new(context.cache, file, folder, &request).map_err(io("build memory"))?;
     let outputs = |manifest: &serde_json::Value| -> Vec<PathBuf> {
         let names =

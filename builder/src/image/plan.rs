@@ -10,7 +10,7 @@ use crate::progress::Progress;
 use crate::spec::{KernelInput, LoaderInput, PackageInput, Placed, Source, Spec};
 use document::{Place, Problem, Problems};
 use formats::tree::{Content, Entry, Kind, Tree};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Why there is no plan.
@@ -86,7 +86,7 @@ struct Planner<'a> {
 type Entries = Vec<(Vec<u8>, Entry)>;
 
 impl Planner<'_> {
-    fn plan(&mut self, programs: &Path) -> Option<Plan> {
+    fn plan(&mut self, programs: &[PathBuf]) -> Option<Plan> {
         let spec = self.spec;
         let kernel = self.kernel();
         let loader = self.loader();
@@ -206,7 +206,7 @@ impl Planner<'_> {
         }
     }
 
-    fn file(&mut self, file: &Placed<std::path::PathBuf>) -> Option<Content> {
+    fn file(&mut self, file: &Placed<PathBuf>) -> Option<Content> {
         match self.store.file(&file.value) {
             Ok((pin, path)) => {
                 self.files.push(pin);
@@ -242,7 +242,7 @@ impl Planner<'_> {
             KernelInput::Paths { image, modules } => {
                 let content = self.file(image)?;
                 let release = modules.value.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                let mut folder = RootBuilder::new(self.problems, Path::new(""), 0);
+                let mut folder = RootBuilder::new(self.problems, &[], 0);
                 let source = crate::spec::TreeSource {
                     place: modules.place,
                     source: modules.value.clone(),

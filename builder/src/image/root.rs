@@ -17,8 +17,8 @@ pub struct RootBuilder<'a> {
     /// The tree so far.
     pub tree: Tree,
     problems: &'a Problems,
-    /// The folder that `@NAME` programs are in.
-    programs: &'a Path,
+    /// The folders that `@NAME` programs are looked for in.
+    programs: &'a [PathBuf],
     epoch: i64,
     /// Every path of the host that was looked at.
     pub seen: Seen,
@@ -26,7 +26,7 @@ pub struct RootBuilder<'a> {
 
 impl<'a> RootBuilder<'a> {
     /// A tree with nothing but its root.
-    pub fn new(problems: &'a Problems, programs: &'a Path, epoch: i64) -> Self {
+    pub fn new(problems: &'a Problems, programs: &'a [PathBuf], epoch: i64) -> Self {
         let mut tree = Tree::default();
         tree.entries.insert(Vec::new(), Entry { mtime: epoch, ..Entry::new(Kind::Directory, 0o755) });
         Self { tree, problems, programs, epoch, seen: Seen::default() }
@@ -72,7 +72,12 @@ impl<'a> RootBuilder<'a> {
         let path = match source {
             Source::Inline(text) => return Some((Content::bytes(text.as_bytes()), false)),
             Source::Path(path) => path.clone(),
-            Source::Program(name) => self.programs.join(name),
+            Source::Program(name) => {
+                let mut places = self.programs.iter().map(|folder| folder.join(name));
+                let found = places.clone().find(|path| path.is_file());
+                // When there is none, the error names the first place.
+                found.or_else(|| places.next()).unwrap_or_else(|| PathBuf::from(name))
+            }
         };
         let found = host_file(&path);
         self.seen.add(&path);

@@ -99,9 +99,21 @@ impl Lock {
     }
 }
 
-/// A double-quoted scalar: YAML's has all of JSON's escapes.
+/// A double-quoted scalar: YAML's has all of JSON's escapes. What YAML does not print, JSON
+/// leaves as it is (YAML 1.2, 5.1).
 fn quoted(text: String) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let hidden = |c: char| {
+        matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fffe}' | '\u{ffff}')
+    };
+    json.chars().fold(String::new(), |mut out, c| {
+        if hidden(c) {
+            let _ = write!(out, "\\u{:04x}", c as u32);
+        } else {
+            out.push(c);
+        }
+        out
+    })
 }
 
 /// A name: bare when it is one as Debian has them, which YAML takes for nothing else.
