@@ -54,7 +54,12 @@ pub struct Plan {
 /// # Errors
 /// Everything that is wrong with the spec in this world: absent files, inputs that are not
 /// locked or differ, modules that the kernel does not have, entries that clash.
-pub fn plan(spec: &Spec, store: &Store<'_>, programs: &Path, progress: &Progress) -> Result<Plan, PlanError> {
+pub fn plan(
+    spec: &Spec,
+    store: &Store<'_>,
+    programs: &[PathBuf],
+    progress: &Progress,
+) -> Result<Plan, PlanError> {
     let problems = Problems::default();
     let mut planner = Planner {
         spec,
