@@ -117,6 +117,9 @@ fn what_cannot_be_appended_is_refused() {
     assert!(matches!(refuse(&stub, &two), UkiError::TooLarge { .. }));
     assert!(matches!(refuse(&stub, &[(".a", slice(1))]), UkiError::Read { .. }));
     assert!(matches!(refuse(b"MZ", &[]), UkiError::Stub(_)));
+    let last = uki::sections(&stub).unwrap().pop().unwrap();
+    let cut = &stub[..last.offset as usize];
+    assert!(matches!(refuse(cut, &[(".a", byte())]), UkiError::StubField { field: "section end", .. }));
     for length in (0..2048).step_by(7) {
         let _ = Uki::assemble(&stub[..length], &parts());
     }

@@ -247,6 +247,14 @@ impl Stub {
             return Err(UkiError::StubField { field, found });
         }
 
+        // What lies beyond the end would come to lie in what is appended.
+        let padded = (stub.len() as u64).next_multiple_of(file_alignment);
+        let ends = sections.iter().map(|section| {
+            u64::from(section.pointer_to_raw_data.get(LE)) + u64::from(section.size_of_raw_data.get(LE))
+        });
+        if let Some(found) = ends.filter(|end| *end > padded).max() {
+            return Err(UkiError::StubField { field: "section end", found });
+        }
         let in_file =
             sections.iter().map(|section| section.pointer_to_raw_data.get(LE)).filter(|at| *at != 0);
         let headers_end = in_file.chain([optional.size_of_headers.get(LE)]).min().unwrap_or(0) as usize;
