@@ -117,7 +117,7 @@ fn keep_state(image: &Path, second: &MachineSpec) -> Result<String> {
     let table = said(&machine);
     let keys: Vec<_> =
         ["ctrl", "alt", "delete"].iter().map(|key| json!({"type": "qcode", "data": key})).collect();
-    machine.qmp("send-key", json!({ "keys": keys }))?;
+    machine.qmp("send-key", &json!({ "keys": keys }))?;
     let ending = machine.wait()?;
     if !ending.status.success() {
         return Err(format!("QEMU: {}: {}", ending.status, ending.stderr).into());
