@@ -11,3 +11,4 @@ pub mod inspect;
 pub mod machine;
 pub mod progress;
 pub mod spec;
+mod time;

@@ -45,7 +45,7 @@ fn long_line(node: &Node, name: &str) -> String {
     match &node.unix {
         Some(unix) => {
             let mode = shown::mode(node.kind.letter(), unix.mode);
-            let (links, uid, gid, time) = (unix.links, unix.uid, unix.gid, shown::time(unix.mtime));
+            let (links, uid, gid, time) = (unix.links, unix.uid, unix.gid, crate::time::utc(unix.mtime));
             format!("{mode} {links:3} {uid:5} {gid:5} {size:>10} {time} {name}")
         }
         None => format!("{} {size:>10} {name}", node.kind.letter()),
@@ -126,7 +126,7 @@ pub(super) fn stat(
         out.line(&format!("owner:     {}:{}", unix.uid, unix.gid))?;
         out.line(&format!("inode:     {}", unix.inode))?;
         out.line(&format!("links:     {}", unix.links))?;
-        out.line(&format!("modified:  {}", shown::time(unix.mtime)))?;
+        out.line(&format!("modified:  {}", crate::time::utc(unix.mtime)))?;
     }
     for (name, value) in volume.xattrs(&node)? {
         out.line(&format!("xattr:     {}={}", shown::name(&name), shown::value(&value)))?;

@@ -91,7 +91,11 @@ fn entry(
     fields.extend(Field::compare("mode", octal(old_unix.mode), octal(new_unix.mode)));
     fields.extend(Field::compare("uid", old_unix.uid.to_string(), new_unix.uid.to_string()));
     fields.extend(Field::compare("gid", old_unix.gid.to_string(), new_unix.gid.to_string()));
-    fields.extend(Field::compare("mtime", shown::time(old_unix.mtime), shown::time(new_unix.mtime)));
+    fields.extend(Field::compare(
+        "mtime",
+        crate::time::utc(old_unix.mtime),
+        crate::time::utc(new_unix.mtime),
+    ));
     // A directory's count says only how many directories are in it.
     if old.kind != Kind::Directory {
         fields.extend(Field::compare("links", old_unix.links.to_string(), new_unix.links.to_string()));
