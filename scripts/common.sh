@@ -25,12 +25,26 @@ need_packages() {
     fi
 }
 
-# need_rust: Debian's own compiler is too old; rustup's is taken when none new enough is there.
+# need_rust: a compiler that is new enough. Debian's own is too old; from Debian 13 on it has rustup.
 need_rust() {
+    local needed=1.95
     if [ -d "$HOME/.cargo/bin" ]; then PATH=$HOME/.cargo/bin:$PATH; fi
-    if ! cargo --version >/dev/null 2>&1; then
+    if ! command -v rustup >/dev/null && ! command -v cargo >/dev/null; then
+        as_root apt-get update -qq >&2
+        if ! apt-cache show rustup >/dev/null 2>&1; then
+            echo "error: there is no Rust here, and this release of Debian has no package rustup" >&2
+            echo "hint: install Rust $needed or newer by rustup (https://rustup.rs), then run this again" >&2
+            exit 1
+        fi
         need_packages rustup
         rustup default stable >&2
+    fi
+    local found
+    found=$(rustc --version | cut -d' ' -f2)
+    if [ "$(printf '%s\n' "$needed" "$found" | sort -V | head -1)" != "$needed" ]; then
+        echo "error: Rust $found is older than the $needed that is needed" >&2
+        echo "hint: rustup update stable" >&2
+        exit 1
     fi
 }
 
