@@ -15,6 +15,11 @@ pub(crate) struct Run {
 
 /// Runs a program that must succeed, `words` in `folder`.
 pub(crate) fn run(folder: &Path, words: &[&str]) -> Result<Run> {
+    told(folder, words).map(|(run, _)| run)
+}
+
+/// As [`run`], with what the program said on stderr.
+pub(crate) fn told(folder: &Path, words: &[&str]) -> Result<(Run, String)> {
     let figures = tempfile::NamedTempFile::new()?;
     let output = Command::new("/usr/bin/time")
         .args(["--format=%e %U %S %M", "--output"])
@@ -24,17 +29,16 @@ pub(crate) fn run(folder: &Path, words: &[&str]) -> Result<Run> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("/usr/bin/time: {error}; apt-get install time"))?;
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     if !output.status.success() {
-        return Err(
-            format!("{words:?}: {}\n{}", output.status, String::from_utf8_lossy(&output.stderr)).into()
-        );
+        return Err(format!("{words:?}: {}\n{stderr}", output.status).into());
     }
     let text = fs::read_to_string(figures.path())?;
     let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     let [wall_s, user, system, peak_kib] = numbers[..] else {
         return Err(format!("/usr/bin/time said {text:?}").into());
     };
-    Ok(Run { wall_s, cpu_s: user + system, peak_mib: peak_kib / 1024.0 })
+    Ok((Run { wall_s, cpu_s: user + system, peak_mib: peak_kib / 1024.0 }, stderr))
 }
 
 /// The median of some figures.

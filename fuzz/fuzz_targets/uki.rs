@@ -22,7 +22,10 @@ fuzz_target!(|input: &[u8]| {
     }
     assert_eq!(made.len() as u64, uki.size());
     let made_sections = sections(&made).expect("what was assembled can be read");
-    assert_eq!(made_sections.len(), listed.map_or(0, |listed| listed.len()) + 1);
+    // A stub may lack the padding of its last section; appending puts it there.
+    if let Ok(listed) = listed {
+        assert_eq!(made_sections.len(), listed.len() + 1);
+    }
     let initrd = made_sections.last().expect("it is the last one");
     assert_eq!(section_bytes(&made, initrd, 1 << 20).expect("it can be read"), b"initramfs");
 });

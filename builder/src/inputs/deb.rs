@@ -181,10 +181,12 @@ pub fn entries(archive: &Path, epoch: i64) -> Result<Vec<(Vec<u8>, Entry)>, DebE
 /// # Errors
 /// As [`entries`].
 pub fn entries_of(
-    reader: impl Read + Seek,
+    mut reader: impl Read + Seek,
     path: &Arc<Path>,
     epoch: i64,
 ) -> Result<Vec<(Vec<u8>, Entry)>, DebError> {
+    let end = reader.seek(SeekFrom::End(0))?;
+    reader.rewind()?;
     let mut archive = tar::Archive::new(reader);
     let mut found = Vec::new();
     for entry in archive.entries_with_seek()? {
@@ -192,6 +194,9 @@ pub fn entries_of(
         let raw = entry.path_bytes().into_owned();
         let fail = |what: String| DebError::Entry { path: String::from_utf8_lossy(&raw).into_owned(), what };
         let name = clean(&raw).map_err(|what| fail(what.to_owned()))?;
+        if entry.raw_file_position().checked_add(entry.size()).is_none_or(|last| last > end) {
+            return Err(fail(format!("its {} bytes reach past the end of the archive", entry.size())));
+        }
         let mut xattrs = BTreeMap::new();
         if let Some(extensions) = entry.pax_extensions()? {
             for extension in extensions {
@@ -256,4 +261,38 @@ fn clean(raw: &[u8]) -> Result<Vec<u8>, &'static str> {
         parts.insert(0, b"usr");
     }
     Ok(parts.join(&b'/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    /// The archive of one file.
+    fn archive(content: &[u8]) -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        archive.append_data(&mut header, "./bin/tool", content).unwrap();
+        archive.into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_is_listed_lies_in_the_archive() {
+        let whole = archive(&[7; 2000]);
+        let path: Arc<Path> = Path::new("blob").into();
+        let listed = entries_of(Cursor::new(&whole), &path, 0).unwrap();
+        assert_eq!(listed[0].0, b"usr/bin/tool");
+        let slice = Content::Slice { path: path.clone(), offset: 512, length: 2000 };
+        assert_eq!(listed[0].1.kind, Kind::File(slice));
+        assert!(entries_of(Cursor::new(&whole[..512 + 2000]), &path, 0).is_ok());
+        let error = entries_of(Cursor::new(&whole[..512 + 1999]), &path, 0).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "archive entry `bin/tool`: its 2000 bytes reach past the end of the archive"
+        );
+    }
 }
