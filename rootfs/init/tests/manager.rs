@@ -232,7 +232,7 @@ fn notify_restart_forking_and_cgroup_kill() {
             (
                 "fork.service",
                 "[Service]\nType=forking\nPIDFile=@DIR@/fork.pid\nTimeoutStopSec=20\n\
-                 ExecStart=/bin/sh -c '(sleep infinity & echo $! >@DIR@/tmp.pid; mv @DIR@/tmp.pid @DIR@/fork.pid; sleep infinity) &'\n",
+                 ExecStart=/bin/sh -c 'sleep infinity & echo $! >@DIR@/tmp.pid; sleep infinity & mv @DIR@/tmp.pid @DIR@/fork.pid'\n",
             ),
         ],
         None,
