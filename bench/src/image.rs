@@ -55,15 +55,18 @@ fn compare(bench: &mut Bench, megabytes: u64) -> Result<()> {
     // Ours, the tools, cp; then what ours and the tools do beside making the image.
     let mut all: [Vec<Run>; 5] = Default::default();
     for _ in 0..=bench.runs {
-        for old in ["out", "peers", "copy"] {
-            let _ = fs::remove_dir_all(folder.join(old));
-        }
         let build = [&ours[..], &["build", "image.yaml", "-o", "out"]].concat();
+        let clear = |old: &str| {
+            let _ = fs::remove_dir_all(folder.join(old));
+        };
         let (ours, said) = measure::told(&folder, &build)?;
         let hash = Run { wall_s: seconds_hashed(&said)?, ..ours };
+        clear("out");
         let (peers, said) = measure::told(&folder, &["bash", "-c", PEERS, "peers", &data, &slot])?;
         let sgdisk = Run { wall_s: seconds_of_sgdisk(&said)?, ..peers };
+        clear("peers");
         let copy = measure::run(&folder, &["cp", "-a", "tree", "copy"])?;
+        clear("copy");
         for (runs, run) in all.iter_mut().zip([ours, peers, copy, hash, sgdisk]) {
             runs.push(run);
         }
@@ -81,17 +84,21 @@ fn compare(bench: &mut Bench, megabytes: u64) -> Result<()> {
     println!("  {:<44} {:>8.2}", "of ours: SHA-256 of the finished raw", hash.wall_s);
     println!("  {:<44} {:>8.2}", "of the tools: sgdisk, which sleeps", sgdisk.wall_s);
     let ratio = ours.wall_s / peers.wall_s;
-    let awake = ours.wall_s / (peers.wall_s - sgdisk.wall_s);
     println!(
-        "  ours / tools: {ratio:.2}, at most {RATIO_MAX}: {}; without sgdisk {awake:.2}, CPU {:.2}",
+        "  ours / tools: {ratio:.2}, at most {RATIO_MAX}: {}; CPU {:.2}",
         bench.verdict(ratio <= RATIO_MAX),
         ours.cpu_s / peers.cpu_s
     );
-    let image = (ours.wall_s - hash.wall_s) / copy.wall_s;
+    let image_s = ours.wall_s - hash.wall_s;
     println!(
-        "  the image without that SHA-256 / cp -a: {image:.2}, below 1: {}; with it {:.2}",
-        bench.verdict(image < 1.0),
-        ours.wall_s / copy.wall_s
+        "  the same without that SHA-256 and without sgdisk: {:.2}",
+        image_s / (peers.wall_s - sgdisk.wall_s)
+    );
+    let ratio = ours.wall_s / copy.wall_s;
+    println!(
+        "  ours / cp -a: {ratio:.2}, below 1: {}; without that SHA-256 {:.2}",
+        bench.verdict(ratio < 1.0),
+        image_s / copy.wall_s
     );
     println!(
         "  peak {:.1} MiB, below {PEAK_MAX} MiB: {}",
