@@ -1,6 +1,6 @@
 //! A machine's disk: made from images, broken on purpose, and asked afterwards.
 
-use crate::image::{entry_path, program, read_file, work_folder};
+use crate::image::{entry_path, read_file, work_folder};
 use crate::{Image, tool};
 use formats::esp::{self, Esp};
 use formats::ext4::superblock::{self, Superblock};
@@ -10,7 +10,7 @@ use formats::sparse::data_ranges;
 use formats::stream::ImageSink;
 use formats::tree::Content;
 use formats::window::Window;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -111,19 +111,15 @@ impl Disk {
 
     /// Flips one bit of the slot: within `/usr/bin/host`, which is PID 1.
     pub fn flip_bit_of_pid_1(&self, slot: &str) {
-        const BLOCK: usize = 4096;
-        let wanted = fs::read(program("host")).unwrap()[..BLOCK].to_vec();
-        let range = self.range(slot);
-        let mut block = vec![0; BLOCK];
-        for offset in range.step_by(BLOCK) {
-            self.file.read_exact_at(&mut block, offset).unwrap();
-            if block == wanted {
-                // Past the ELF header, so that only the hash tells.
-                self.file.write_all_at(&[block[3000] ^ 1], offset + 3000).unwrap();
-                return;
-            }
-        }
-        panic!("/usr/bin/host is not in {slot}");
+        const BLOCK: u64 = 4096;
+        let image = self.extract(slot);
+        let blocks = tool("e2fsprogs", "debugfs", &[&"-R", &"blocks /usr/bin/host", &image]);
+        let first: u64 = blocks.split_whitespace().next().unwrap().parse().unwrap();
+        // Past the ELF header, so that only the hash tells.
+        let offset = self.range(slot).start + first * BLOCK + 3000;
+        let mut byte = [0];
+        self.file.read_exact_at(&mut byte, offset).unwrap();
+        self.file.write_all_at(&[byte[0] ^ 1], offset).unwrap();
     }
 
     /// Copies a partition into a file of its own, for tools that know no disks.

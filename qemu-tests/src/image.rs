@@ -54,9 +54,8 @@ impl Image {
         let lock = File::create(folder.join("lock")).unwrap();
         let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
         let spec = spec(version, &folder);
-        let slipway = program("slipway");
-        program("stage1");
-        program("host");
+        let slipway = programs().join("slipway");
+        assert!(slipway.is_file(), "no program {}: cargo build --release -p slipway", slipway.display());
         let built =
             Command::new(&slipway).args(["--quiet", "build"]).arg(&spec).arg("-o").arg(&folder).output();
         let built = built.unwrap_or_else(|error| panic!("{}: {error}", slipway.display()));
@@ -135,14 +134,6 @@ fn spec(version: &str, folder: &Path) -> PathBuf {
 fn programs() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     test.ancestors().nth(2).unwrap().to_owned()
-}
-
-/// A program of ours.
-pub(crate) fn program(name: &str) -> PathBuf {
-    let path = programs().join(name);
-    let hint = "cargo build --release -p slipway -p init -p host";
-    assert!(path.is_file(), "no program {}: {hint}", path.display());
-    path
 }
 
 /// Where images and disks are.

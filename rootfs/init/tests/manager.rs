@@ -232,7 +232,7 @@ fn notify_restart_forking_and_cgroup_kill() {
             (
                 "fork.service",
                 "[Service]\nType=forking\nPIDFile=@DIR@/fork.pid\nTimeoutStopSec=20\n\
-                 ExecStart=/bin/sh -c 'sleep infinity & echo $! >@DIR@/tmp.pid; sleep infinity & mv @DIR@/tmp.pid @DIR@/fork.pid'\n",
+                 ExecStart=/bin/sh -c '(sleep infinity & echo $! >@DIR@/tmp.pid; mv @DIR@/tmp.pid @DIR@/fork.pid; sleep infinity) &'\n",
             ),
         ],
         None,
@@ -251,6 +251,10 @@ fn notify_restart_forking_and_cgroup_kill() {
 
     let no_block = Request::Jobs { verb: Verb::Start, units: vec!["liar".into()], no_block: true };
     assert_eq!(machine.ask(&no_block), Response::Jobs(vec![]));
+    // Its main process is the child of a shell that lives on: killed alone, then stopped with it.
+    assert_eq!(machine.jobs(Verb::Start, "fork"), []);
+    machine.ask(&Request::Kill { unit: "fork".into(), signal: 9, main_only: true });
+    while machine.show("fork.service").active_state == "active" {}
     assert_eq!(machine.jobs(Verb::Start, "fork"), []);
     let pid = fs::read_to_string(machine.path("fork.pid")).unwrap();
     assert_eq!(machine.show("fork.service").main_pid.to_string(), pid.trim());

@@ -541,6 +541,15 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     if unsafe { libc::kill(pid, signal) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// A descriptor that becomes readable when the process ends, whoever its parent is (pidfd_open(2)).
+///
+/// # Errors
+/// pidfd_open(2): ESRCH for a process that is gone.
+pub fn watch_exit(pid: i32) -> io::Result<OwnedFd> {
+    let pid = rustix::process::Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())?)
+}
+
 /// Reserves descriptors 0, 1 and 2 with /dev/null where they are closed, as [`spawn`] needs.
 ///
 /// # Errors

@@ -217,6 +217,7 @@ impl Manager {
                 Source::Cgroups => self.cgroups_changed(),
                 Source::Client(id) => self.client_ready(id),
                 Source::Outcome(pid) => self.outcome_ready(pid),
+                Source::Adopted(pid) => self.adopted_ended(pid),
                 Source::Output(id) => self.output_ready(id),
             }
             self.settle();

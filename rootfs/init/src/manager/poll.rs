@@ -18,6 +18,8 @@ pub(super) enum Source {
     Client(u64),
     /// The way of a child to execve.
     Outcome(i32),
+    /// The end of a process that another one may be the parent of.
+    Adopted(i32),
     Output(u64),
 }
 

@@ -18,8 +18,13 @@ struct Process {
     unit: UnitId,
     role: Role,
     /// Its way to execve, while that is not known to have ended.
-    outcome: Option<(OwnedFd, u64)>,
+    outcome: Option<Watched>,
+    /// The end of one that was adopted: its parent may be another process, which reaps it.
+    end: Option<Watched>,
 }
+
+/// A descriptor that the loop watches, and its token there.
+type Watched = (OwnedFd, u64);
 
 /// All that run.
 #[derive(Default)]
@@ -40,9 +45,9 @@ impl Processes {
         self.of.get(&(unit, role)).copied().unwrap_or(0)
     }
 
-    fn insert(&mut self, pid: i32, unit: UnitId, role: Role, outcome: Option<(OwnedFd, u64)>) {
-        self.by_pid.insert(pid, Process { unit, role, outcome });
-        self.of.insert((unit, role), pid);
+    fn insert(&mut self, pid: i32, process: Process) {
+        self.of.insert((process.unit, process.role), pid);
+        self.by_pid.insert(pid, process);
     }
 
     fn remove(&mut self, pid: i32) -> Option<Process> {
@@ -90,7 +95,8 @@ impl Manager {
         drop(plan); // and with it the write ends of the pipes
         let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
         self.processes.childless = false;
-        self.processes.insert(child.pid, unit, role, Some((child.outcome, token)));
+        self.processes
+            .insert(child.pid, Process { unit, role, outcome: Some((child.outcome, token)), end: None });
         for pending in outputs {
             self.watch_output(unit, child.pid, pending);
         }
@@ -132,29 +138,48 @@ impl Manager {
     /// Takes every process that ended, orphans too.
     pub(super) fn reap(&mut self) {
         loop {
-            let (pid, status) = match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(pid, code)) => (pid.as_raw(), ExitStatus::Code(code)),
-                Ok(WaitStatus::Signaled(pid, signal, core)) => {
-                    (pid.as_raw(), ExitStatus::Signal(signal as i32, core))
-                }
+            match waitpid(Pid::from_raw(-1), Some(WaitPidFlag::WNOHANG)) {
                 Ok(WaitStatus::StillAlive) => return,
-                Ok(_) | Err(Errno::EINTR) => continue,
+                Ok(ended) => {
+                    if let (Some(pid), Some(status)) = (ended.pid(), exit_status(ended)) {
+                        self.exited(pid.as_raw(), status);
+                    }
+                }
+                Err(Errno::EINTR) => {}
                 Err(_) => {
                     self.processes.childless = true;
                     return;
                 }
-            };
-            // Whether it ever ran its program comes first.
-            self.outcome_ready(pid);
-            if let Some(Process { unit, role, outcome }) = self.processes.remove(pid) {
-                if let Some((fd, token)) = outcome {
-                    self.poll.remove(&fd, token);
-                }
-                self.hear_out(unit);
-                let cgroup_empty = self.cgroups.is_empty(unit);
-                self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
             }
         }
+    }
+
+    /// An adopted process ended. If it is no child of this one, its parent alone learns how, and
+    /// the kernel tells others for as long as that one has not reaped it.
+    pub(super) fn adopted_ended(&mut self, pid: i32) {
+        self.reap();
+        if self.processes.by_pid.get(&pid).is_some_and(|process| process.end.is_some()) {
+            self.exited(pid, zombie_status(pid).unwrap_or(ExitStatus::Code(0)));
+        }
+    }
+
+    fn exited(&mut self, pid: i32, status: ExitStatus) {
+        // Whether it ever ran its program comes first.
+        self.outcome_ready(pid);
+        if let Some(process) = self.forget(pid) {
+            let (unit, role) = (process.unit, process.role);
+            self.hear_out(unit);
+            let cgroup_empty = self.cgroups.is_empty(unit);
+            self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
+        }
+    }
+
+    fn forget(&mut self, pid: i32) -> Option<Process> {
+        let mut process = self.processes.remove(pid)?;
+        for (fd, token) in process.outcome.take().into_iter().chain(process.end.take()) {
+            self.poll.remove(&fd, token);
+        }
+        Some(process)
     }
 
     pub(super) fn kill(&mut self, unit: UnitId, signal: EngineSignal) {
@@ -187,13 +212,17 @@ impl Manager {
         if self.processes.pid(unit, Role::Main) == pid {
             return true;
         }
-        if self.unit_of_process(pid).is_none_or(|(owner, _)| owner != unit) {
+        // Watched first: were it another process by now, that one would not be the unit's.
+        let Ok(end) = sys::process::watch_exit(pid) else { return false };
+        if self.unit_of_process(pid) != Some((unit, None)) {
             return false;
         }
+        let Ok(token) = self.poll.add(&end, Source::Adopted(pid)) else { return false };
         if let Some(old) = self.processes.of.get(&(unit, Role::Main)).copied() {
-            self.processes.remove(old);
+            self.forget(old);
         }
-        self.processes.insert(pid, unit, Role::Main, None);
+        let process = Process { unit, role: Role::Main, outcome: None, end: Some((end, token)) };
+        self.processes.insert(pid, process);
         true
     }
 
@@ -243,5 +272,22 @@ impl Manager {
                 let _ = fs::remove_dir_all(std::path::Path::new("/run").join(name));
             }
         }
+    }
+}
+
+/// How a zombie ended: field 52 of `/proc/PID/stat` (proc(5)).
+fn zombie_status(pid: i32) -> Option<ExitStatus> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The second field is the program's name in brackets and may contain anything.
+    let mut fields = text.rsplit_once(')')?.1.split_whitespace();
+    let raw = fields.next().filter(|state| *state == "Z").and(fields.nth(48))?.parse().ok()?;
+    exit_status(WaitStatus::from_raw(Pid::from_raw(pid), raw).ok()?)
+}
+
+fn exit_status(ended: WaitStatus) -> Option<ExitStatus> {
+    match ended {
+        WaitStatus::Exited(_, code) => Some(ExitStatus::Code(code)),
+        WaitStatus::Signaled(_, signal, core) => Some(ExitStatus::Signal(signal as i32, core)),
+        _ => None,
     }
 }
