@@ -7,7 +7,7 @@ SLIPWAY_CACHE=${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SLIPWAY_CACHE/target}
 export SLIPWAY_CACHE
 slipway=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/slipway
-# What images are made of: stage1 and host.
+# What images are made of: init and host.
 export SLIPWAY_PROGRAMS=${SLIPWAY_PROGRAMS:-$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/dist}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }

@@ -138,7 +138,7 @@ fn prepare(folder: &Path, megabytes: u64) -> Result<tree::Made> {
             .map_err(|error| format!("{}: {error}; apt-get install systemd-boot-efi", from.display()))?;
     }
     fs::write(folder.join("vmlinuz"), b"kernel\n".repeat(2_000_000))?;
-    fs::write(folder.join("stage1"), b"stage 1".repeat(100_000))?;
+    fs::write(folder.join("init"), b"init".repeat(100_000))?;
     let made = tree::make(&folder.join("tree"), megabytes * 1_000_000)?;
     let slot = slot_mib(megabytes);
     let spec = format!(
@@ -147,7 +147,7 @@ version: 1.0.0
 kernel: {{image: vmlinuz, modules: modules/6.1.0-bench}}
 boot_loader: {{loader: loader.efi, stub: stub.efi}}
 modules: {{initramfs: [ext4], root: []}}
-stage1: stage1
+init: init
 trees: [tree]
 partitions: {{esp: 34M, slot: {slot}M, state: 16M}}
 outputs: [raw]

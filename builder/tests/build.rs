@@ -34,7 +34,7 @@ impl Project {
         fs::create_dir_all(project.path("modules/6.1.0-test")).unwrap();
         fs::write(project.path("modules/6.1.0-test/modules.builtin"), "kernel/fs/ext4/ext4.ko\n").unwrap();
         fs::write(project.path("vmlinuz"), b"kernel ".repeat(9000)).unwrap();
-        fs::write(project.path("stage1"), b"stage 1").unwrap();
+        fs::write(project.path("init"), b"init").unwrap();
         fs::create_dir_all(project.path("tree/usr/share")).unwrap();
         fs::write(project.path("tree/usr/share/text"), "hello\n").unwrap();
         std::os::unix::fs::symlink("text", project.path("tree/usr/share/link")).unwrap();
@@ -55,7 +55,7 @@ version: 1.0.0
 kernel: {{image: vmlinuz, modules: modules/6.1.0-test}}
 boot_loader: {{loader: loader.efi, stub: stub.efi}}
 modules: {{initramfs: [ext4], root: []}}
-stage1: stage1
+init: init
 trees: [tree]
 files:
   - {{path: /usr/share/blob, source: blob, mode: 0600, owner: 7:8, capabilities: [cap_net_raw]}}
@@ -139,14 +139,14 @@ fn what_the_world_lacks_has_a_place() {
     let project = Project::new();
     project.lock();
     project.spec("units: [{name: a.service, content: \"[Service]\\nExecStart=/x\\n\", enable: true}]\n");
-    fs::remove_file(project.path("stage1")).unwrap();
+    fs::remove_file(project.path("init")).unwrap();
     fs::create_dir(project.path("tree/usr/share/text.d")).unwrap();
     project.edit("path: /usr/share/blob", "path: /usr/share/text.d");
     project.edit("[ext4]", "[ext4, floppy]");
     assert_eq!(
         project.refusal(2),
         "error: image.yaml:5:29: no module of this kernel is called or answers to `floppy`
-error: image.yaml:6:9: stage1: No such file or directory (os error 2)
+error: image.yaml:6:9: init: No such file or directory (os error 2)
 error: image.yaml:9:5: /usr/share/text.d is a directory in an earlier layer and something else here
 error: image.yaml:11:9: unit a.service is to be enabled but has no [Install] section
 "

@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// What the console says at the end of a good boot.
 pub const READY: &str = "slipway: ready";
+/// What a good boot says some time later.
+pub const BLESSED: &str = "slipway: blessed";
 /// What may take a moment on a quiet machine may take this long on a busy one.
 pub const LONG: Duration = Duration::from_mins(4);
 

@@ -109,13 +109,12 @@ impl Disk {
         names
     }
 
-    /// Flips one bit of the slot: within `/usr/bin/host`, which is PID 1.
-    pub fn flip_bit_of_pid_1(&self, slot: &str) {
+    /// Flips one bit of the slot, in the first block of a file.
+    pub fn flip_bit(&self, slot: &str, path: &str) {
         const BLOCK: u64 = 4096;
         let image = self.extract(slot);
-        let blocks = tool("e2fsprogs", "debugfs", &[&"-R", &"blocks /usr/bin/host", &image]);
+        let blocks = tool("e2fsprogs", "debugfs", &[&"-R", &format!("blocks {path}"), &image]);
         let first: u64 = blocks.split_whitespace().next().unwrap().parse().unwrap();
-        // Past the ELF header, so that only the hash tells.
         let offset = self.range(slot).start + first * BLOCK + 3000;
         let mut byte = [0];
         self.file.read_exact_at(&mut byte, offset).unwrap();

@@ -13,7 +13,7 @@ mod image;
 mod tool;
 mod user_data;
 
-pub use boot::{Boot, LONG, READY, add_disk, give, row};
+pub use boot::{BLESSED, Boot, LONG, READY, add_disk, give, row};
 pub use disk::{Disk, seed};
 pub use image::Image;
 pub use tool::tool;

@@ -1,6 +1,6 @@
 //! Tries as the names of the boot entries show them, from one boot to the next.
 
-use qemu_tests::{Boot, Disk, Image, READY, document, give};
+use qemu_tests::{BLESSED, Boot, Disk, Image, READY, document, give};
 
 #[test]
 fn a_blessed_version_that_is_damaged_later_falls_back_too() {
@@ -14,10 +14,13 @@ fn a_blessed_version_that_is_damaged_later_falls_back_too() {
     let mut boot = Boot::start(&spec);
     let ready = boot.wait(READY);
     assert!(ready.contains("slot=SLOT-B version=0.2.0"), "{ready}");
+    let blessed = boot.wait(BLESSED);
+    assert!(blessed.contains("slipway_0.2.0+1-2.efi is slipway_0.2.0+3.efi again"), "{blessed}");
     boot.cut();
     assert_eq!(disk.entries(), ["slipway_0.1.0+3.efi", "slipway_0.2.0+3.efi"], "blessed: the full count");
 
-    disk.flip_bit_of_pid_1("SLOT-B");
+    // Nothing reads this file before the machine is ready.
+    disk.flip_bit("SLOT-B", "/usr/bin/busybox");
     for left in ["2-1", "1-2", "0-3"] {
         Boot::start(&spec).ends_by("guest-reset");
         assert_eq!(disk.entries(), ["slipway_0.1.0+3.efi".to_owned(), format!("slipway_0.2.0+{left}.efi")]);
@@ -26,6 +29,7 @@ fn a_blessed_version_that_is_damaged_later_falls_back_too() {
     let mut boot = Boot::start(&spec);
     let ready = boot.wait(READY);
     assert!(ready.contains("slot=SLOT-A version=0.1.0"), "{ready}");
+    boot.wait(BLESSED);
     boot.cut();
     assert_eq!(disk.entries(), ["slipway_0.1.0+3.efi", "slipway_0.2.0+0-3.efi"]);
 }

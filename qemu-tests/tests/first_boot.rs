@@ -21,6 +21,7 @@ fn a_fresh_image_gets_ready_and_says_what_it_is() {
     }
     assert!(row(&console, "units").ends_with(" active, 0 failed"), "{console}");
     assert_eq!(boot.resets(), 0);
+    boot.wait(qemu_tests::BLESSED);
     boot.cut();
     disk.assert_state_sound();
     disk.assert_table_sound();

@@ -144,8 +144,8 @@ impl Planner<'_> {
         }
         let entry = early.entry(Kind::File(Content::bytes(list.into_bytes())), 0o644);
         early.put(start, b"modules".to_vec(), entry);
-        if let Some((stage1, _)) = early.source(spec.stage1.place, &spec.stage1.value) {
-            let entry = early.entry(Kind::File(stage1), 0o755);
+        if let Some((init, _)) = early.source(spec.init.place, &spec.init.value) {
+            let entry = early.entry(Kind::File(init), 0o755);
             early.put(start, b"init".to_vec(), entry);
         }
 

@@ -37,7 +37,7 @@ pub struct Spec {
     /// Modules laid into the root, by name or alias.
     pub root_modules: Vec<Placed<String>>,
     /// The program of the initramfs.
-    pub stage1: Placed<Source>,
+    pub init: Placed<Source>,
     /// Packages unpacked into the root.
     pub packages: Vec<Package>,
     /// Folders of the host laid into the root.

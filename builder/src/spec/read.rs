@@ -60,9 +60,9 @@ impl<'a> SpecReader<'a> {
             modules.finish();
             lists
         });
-        let stage1 = match fields.get("stage1") {
+        let init = match fields.get("init") {
             Some(node) => self.source_text(node).map(|value| Placed { place: node.place, value }),
-            None => Some(Placed { place: fields.place, value: Source::Program("stage1".into()) }),
+            None => Some(Placed { place: fields.place, value: Source::Program("init".into()) }),
         };
         let spec = Spec {
             file: file.to_owned(),
@@ -74,7 +74,7 @@ impl<'a> SpecReader<'a> {
             command_line: self.command_line(&fields),
             initramfs_modules,
             root_modules,
-            stage1: stage1?,
+            init: init?,
             packages: self.each(&fields, "packages", Self::package),
             trees: self.each(&fields, "trees", Self::tree),
             files: self.each(&fields, "files", Self::file),

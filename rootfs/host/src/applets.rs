@@ -81,7 +81,7 @@ fn status(_: &str, _: &[String]) -> ExitCode {
 fn bless(_: &str, _: &[String]) -> ExitCode {
     match bless::run() {
         Ok(outcome) => {
-            println!("{outcome:?}");
+            println!("slipway: blessed: {outcome}");
             ExitCode::SUCCESS
         }
         Err(error) => {
@@ -92,6 +92,6 @@ fn bless(_: &str, _: &[String]) -> ExitCode {
 }
 
 fn not_pid_1(_: &str, _: &[String]) -> ExitCode {
-    eprintln!("error: init is PID 1's name, and this is not PID 1\nhint: `systemctl` talks to it");
+    eprintln!("error: init is PID 1's name, and this is not PID 1\nhint: `systemctl` talks to PID 1");
     ExitCode::from(2)
 }

@@ -14,10 +14,6 @@ fn main() -> ExitCode {
     let mut arguments = env::args_os();
     let called = arguments.next().unwrap_or_default();
     let name = base_name(&called);
-    // PID 1 is PID 1 by whatever name the kernel found it.
-    if std::process::id() == 1 {
-        init::manager::boot::main();
-    }
     let rest: Vec<String> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     if let Some(applet) = applets::find(&name) {
         return applet(&name, &rest);

@@ -1,7 +1,7 @@
 //! Stage 1 (initramfs) and PID 1.
 //!
-//! A boot passes through here in this order: [`stage1`] finds the slot and hands over to PID 1
-//! on it; [`setup`] makes the machine usable (API file systems, STATE, /etc, user-data); then
+//! A boot passes through here in this order: [`stage1`] finds the slot and makes it
+//! the root; [`setup`] makes the machine usable (API file systems, STATE, /etc, user-data); then
 //! units run; at last [`bless`] records that this version boots.
 
 pub mod bless;

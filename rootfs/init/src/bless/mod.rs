@@ -1,16 +1,21 @@
 //! Blessing: the booted version is good, so its boot entry gets its full count of tries back.
 //!
+//! A boot reads a small part of its slot, and dm-verity checks what is read. So the whole slot is
+//! read first: damage anywhere resets the machine (`panic_on_corruption`) before it is blessed.
+//!
 //! Boot counting is the Boot Loader Specification's (UAPI.1): `NAME+LEFT-DONE.efi`. Unlike its
 //! automatic boot assessment, the counter is never dropped: every entry stays armed, so that a
 //! version that was good for a month and then stops booting falls back too.
 
 mod counter;
+mod slot;
 
 pub use counter::{BootCounter, EntryName};
 
 use crate::stage1::CommandLine;
 use crate::stage1::disk::{self, Disk};
 use nix::sched::{CloneFlags, unshare};
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -37,6 +42,16 @@ pub enum Outcome {
         /// Its name now.
         to: String,
     },
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotCounted => out.write_str("no boot entry was counted"),
+            Self::Unchanged { name } => write!(out, "{name} has its full count"),
+            Self::Restored { from, to } => write!(out, "{from} is {to} again"),
+        }
+    }
 }
 
 /// Why a boot was not blessed.
@@ -75,6 +90,9 @@ pub enum BlessError {
     /// The ESP cannot be mounted or unmounted.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// The root is not on a block device.
+    #[error("the root is not on a block device: {0}")]
+    NoSlot(io::Error),
     /// The entry cannot be renamed, or something on the way to it cannot be read.
     #[error("cannot {verb} {}: {cause}", path.display())]
     File {
@@ -93,13 +111,14 @@ impl BlessError {
     }
 }
 
-/// Gives the booted entry its full count of tries back.
+/// Reads the slot through and gives the booted entry its full count of tries back.
 ///
 /// To be called in a process of its own: it gets a mount namespace of its own.
 ///
 /// # Errors
 /// See [`BlessError`]. The entry then has its old name, or the new one if only unmounting failed.
 pub fn run() -> Result<Outcome, BlessError> {
+    slot::read_through()?;
     let variable = |name: &'static str| {
         sys::efivar::read_loader(name).map_err(|cause| BlessError::Variable { name, cause })
     };

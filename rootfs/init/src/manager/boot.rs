@@ -4,6 +4,7 @@
 use super::{Gate, Options, Outcome, Paths, Table, run};
 use crate::control::Verb;
 use crate::setup::{self, End, SetupReport, StateOutcome, UnitRequest, UserDataOutcome, Watchdog};
+use crate::stage1;
 use crate::unit::condition::Machine;
 use crate::unit::load::Loader;
 use crate::unit::{Facts, UnitName, install};
@@ -29,10 +30,10 @@ fn say(line: &str) {
     }
 }
 
-/// Is PID 1. To be called by the program's `main` and by nothing else.
-pub fn main() -> ! {
+/// Is PID 1 on the slot. To be called by the program's `main` and by nothing else.
+pub fn main(stage1: &stage1::Report) -> ! {
     std::panic::set_hook(Box::new(|panic| say(&format!("slipway: PID 1 has a defect: {panic}"))));
-    match catch_unwind(AssertUnwindSafe(whole_boot)) {
+    match catch_unwind(AssertUnwindSafe(|| whole_boot(stage1))) {
         Ok(never) => match never {},
         Err(_) => emergency("PID 1 has a defect"),
     }
@@ -57,9 +58,9 @@ fn sys_reboot() {
     say(&format!("slipway: reboot failed: {error}"));
 }
 
-fn whole_boot() -> Infallible {
+fn whole_boot(stage1: &stage1::Report) -> Infallible {
     let command_line = fs::read_to_string("/proc/cmdline");
-    let setup::SetUp { report, watchdog } = setup::run(&mut |line| say(line));
+    let setup::SetUp { report, watchdog } = setup::run(stage1, &mut |line| say(line));
     // The set-up may have mounted /proc only now.
     let command_line = command_line.or_else(|_| fs::read_to_string("/proc/cmdline")).unwrap_or_default();
     if let Some((step, error)) = report.fatal() {
@@ -178,23 +179,19 @@ fn virtualization() -> String {
 fn table(report: &SetupReport, facts: &Facts) -> Table {
     let mut stages = Vec::new();
     let mut setup_ms = 0;
-    let (mut slot, mut root_hash) = (String::new(), String::new());
-    if let Some(stage1) = &report.stage1 {
-        slot.clone_from(&stage1.slot);
-        root_hash.clone_from(&stage1.root_hash);
-        let ends = [
-            ("kernel", stage1.kernel_ms),
-            ("modules", stage1.modules_ms),
-            ("slot", stage1.slot_ms),
-            ("verity", stage1.verity_ms),
-        ];
-        for (name, end) in ends {
-            stages.push((name.to_owned(), end.saturating_sub(setup_ms)));
-            setup_ms = end;
-        }
+    let stage1 = &report.stage1;
+    let ends = [
+        ("kernel", stage1.kernel_ms),
+        ("modules", stage1.modules_ms),
+        ("slot", stage1.slot_ms),
+        ("verity", stage1.verity_ms),
+    ];
+    for (name, end) in ends {
+        stages.push((name.to_owned(), end.saturating_sub(setup_ms)));
+        setup_ms = end;
     }
     let now_ms = super::now().as_millis() as u64;
-    // What the steps did not take went into switching root and starting PID 1.
+    // What the steps did not take went into switching root.
     let steps_ms: u64 = report.steps.iter().map(|step| step.took_ms).sum();
     stages.push(("switch".into(), now_ms.saturating_sub(setup_ms).saturating_sub(steps_ms)));
     stages.extend(report.steps.iter().map(|step| (step.name.to_string(), step.took_ms)));
@@ -215,9 +212,9 @@ fn table(report: &SetupReport, facts: &Facts) -> Table {
         }
     };
     Table {
-        slot,
+        slot: stage1.slot.clone(),
         version: facts.os("VERSION_ID").to_owned(),
-        root_hash,
+        root_hash: stage1.root_hash.clone(),
         state: state.to_owned(),
         user_data,
         stages,

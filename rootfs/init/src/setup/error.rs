@@ -32,9 +32,6 @@ pub enum SetupError {
     /// STATE cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
-    /// Stage 1 left no report, so the boot disk is unknown.
-    #[error("stage 1 left no report: {0}")]
-    NoReport(io::Error),
     /// There is no watchdog, or it cannot be armed.
     #[error("no watchdog: {0}")]
     Watchdog(io::Error),

@@ -36,8 +36,9 @@ pub struct SetUp {
 ///
 /// To be called once, by PID 1, before anything else. It never panics and always comes back:
 /// look at [`SetupReport::fatal`] before starting a unit.
-pub fn run(log: &mut dyn FnMut(&str)) -> SetUp {
-    let mut machine = SetUp { report: SetupReport::default(), watchdog: None };
+pub fn run(stage1: &stage1::Report, log: &mut dyn FnMut(&str)) -> SetUp {
+    let report = SetupReport { stage1: stage1.clone(), ..SetupReport::default() };
+    let mut machine = SetUp { report, watchdog: None };
     for (name, step) in STEPS {
         let start = now_ms();
         let error = step(&mut machine, log).err();
@@ -62,9 +63,7 @@ const STEPS: [(StepName, Run); 6] = [
     }),
     (StepName::BootEntry, |machine, _| read_boot_entry(&mut machine.report)),
     (StepName::State, |machine, log| {
-        let stage1 = stage1::Report::read().map_err(SetupError::NoReport)?;
-        let disk = machine.report.stage1.insert(stage1).disk.clone();
-        machine.report.state = state::set_up(Path::new(&disk), log)?;
+        machine.report.state = state::set_up(Path::new(&machine.report.stage1.disk), log)?;
         machine.report.first_boot = machine.report.state == StateOutcome::Formatted;
         Ok(())
     }),
@@ -73,8 +72,7 @@ const STEPS: [(StepName, Run); 6] = [
         Ok(())
     }),
     (StepName::UserData, |machine, log| {
-        let disk = machine.report.stage1.as_ref().map(|stage1| Path::new(&stage1.disk));
-        let (rendered, result) = user_data::set_up(disk, log);
+        let (rendered, result) = user_data::set_up(Path::new(&machine.report.stage1.disk), log);
         machine.report.user_data = rendered.outcome;
         machine.report.hostname = rendered.hostname;
         machine.report.units = rendered.units;

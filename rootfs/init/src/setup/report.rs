@@ -104,8 +104,8 @@ pub struct UnitRequest {
 pub struct SetupReport {
     /// The steps taken. It ends early when a step failed that the next ones need.
     pub steps: Vec<Step>,
-    /// What stage 1 left; `None` when it left nothing readable.
-    pub stage1: Option<stage1::Report>,
+    /// What stage 1 found.
+    pub stage1: stage1::Report,
     /// Host name.
     pub hostname: String,
     /// /etc/machine-id, 32 hexadecimal digits; empty when that step was not reached.

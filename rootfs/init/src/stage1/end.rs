@@ -5,6 +5,7 @@
 
 use super::CommandLine;
 use crate::bless::EntryName;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -12,15 +13,28 @@ use sys::power::{Power, end};
 
 static DOING: Mutex<&str> = Mutex::new("mounting the kernel's file systems");
 
+/// The deadline of stage 1.
+pub(super) struct Armed(Sender<()>);
+
 /// From now on, a panic and the end of `deadline` are failures as well.
-pub(super) fn arm(deadline: Duration) {
+pub(super) fn arm(deadline: Duration) -> Armed {
     std::panic::set_hook(Box::new(|panic| fail(&format!("panic: {panic}"))));
-    // The thread ends with this program: PID 1's execve(2) replaces it too.
+    let (disarm, disarmed) = channel();
     thread::spawn(move || {
-        thread::sleep(deadline);
-        let doing = *DOING.lock().unwrap_or_else(PoisonError::into_inner);
-        fail(&format!("still {doing} after {} s", deadline.as_secs()));
+        if disarmed.recv_timeout(deadline) == Err(RecvTimeoutError::Timeout) {
+            let doing = *DOING.lock().unwrap_or_else(PoisonError::into_inner);
+            fail(&format!("still {doing} after {} s", deadline.as_secs()));
+        }
     });
+    Armed(disarm)
+}
+
+impl Armed {
+    /// Stage 1 is over: what fails from now on is for others to handle.
+    pub(super) fn disarm(self) {
+        drop(self.0);
+        let _ = std::panic::take_hook();
+    }
 }
 
 /// Notes what is going on, for the message at the deadline.
@@ -34,7 +48,7 @@ pub(super) fn say(line: &str) {
     eprintln!("stage1: {line}");
 }
 
-/// Says why there is no PID 1, and ends the machine.
+/// Says why there is no root, and ends the machine.
 pub(super) fn fail(reason: &str) -> ! {
     say(reason);
     if let Some(entry) = exhausted_entry() {

@@ -1,4 +1,4 @@
-//! Stage 1: from the kernel's first process to PID 1 on the slot.
+//! Stage 1: from the kernel's first process to the slot as its root.
 //!
 //! The slot is found by content: the kernel command line carries the root hash, and whatever
 //! root partition of the boot disk has the verity tree with that hash is the slot. So one UKI
@@ -14,17 +14,14 @@ mod report;
 mod slot;
 
 pub use cmdline::CommandLine;
-pub use report::{REPORT_PATH, Report};
+pub use report::Report;
 pub use slot::{Slot, SlotError};
 
 use disk::{Disk, Partition};
 use nix::time::{ClockId, clock_gettime};
-use std::convert::Infallible;
 use std::fs;
 use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use sys::dm::DmError;
 use sys::modules::ModuleError;
@@ -37,12 +34,10 @@ const DEADLINE: Duration = Duration::from_mins(1);
 const BOOT_DISK_WAIT: Duration = Duration::from_secs(30);
 /// How long to wait for a slot on any disk, when nobody says which is the boot disk.
 const ANY_DISK_WAIT: Duration = Duration::from_secs(10);
-/// PID 1 on the slot.
-const INIT: &str = "/usr/sbin/init";
 /// Where the slot is mounted before it is the root.
 const NEW_ROOT: &str = "/sysroot";
 
-/// Why there is no PID 1.
+/// Why there is no root.
 #[derive(Debug, thiserror::Error)]
 pub enum Stage1Error {
     /// A file of the initramfs or of the kernel cannot be read or written.
@@ -75,20 +70,17 @@ pub enum Stage1Error {
     /// dm-verity cannot be set up.
     #[error(transparent)]
     DeviceMapper(#[from] DmError),
-    /// PID 1 cannot be started.
-    #[error("cannot execute {INIT} of the slot: {0}")]
-    Init(io::Error),
 }
 
-/// Brings the machine up to PID 1 on the slot, which replaces this process.
-pub fn run() -> ! {
-    end::arm(DEADLINE);
-    match boot() {
-        Err(error) => end::fail(&error.to_string()),
-    }
+/// Makes the slot the root of this process, which goes on as PID 1; comes back only if it could.
+pub fn run() -> Report {
+    let armed = end::arm(DEADLINE);
+    let report = boot().unwrap_or_else(|error| end::fail(&error.to_string()));
+    armed.disarm();
+    report
 }
 
-fn boot() -> Result<Infallible, Stage1Error> {
+fn boot() -> Result<Report, Stage1Error> {
     let kernel_ms = now_ms();
     for mount in api_mounts() {
         mount.mount()?;
@@ -120,7 +112,7 @@ fn boot() -> Result<Infallible, Stage1Error> {
     end::doing("mapping and mounting the slot");
     let device = sys::dm::map_read_only("root", &slot.verity_target(&partition.device, &root_hash))?;
     Mount::new(device, NEW_ROOT, "ext4").flags(Flags::MS_RDONLY | Flags::MS_NODEV).mount()?;
-    Report {
+    let report = Report {
         slot: partition.entry.label,
         device: partition.device.to_string_lossy().into_owned(),
         disk: partition.disk.to_string_lossy().into_owned(),
@@ -129,9 +121,7 @@ fn boot() -> Result<Infallible, Stage1Error> {
         modules_ms,
         slot_ms,
         verity_ms: now_ms(),
-    }
-    .write()
-    .map_err(|cause| Stage1Error::File { verb: "write", path: REPORT_PATH.to_owned(), cause })?;
+    };
 
     end::doing("switching root");
     for mount in ["/dev", "/proc", "/sys", "/run"] {
@@ -140,7 +130,7 @@ fn boot() -> Result<Infallible, Stage1Error> {
     // The initramfs lives in memory for as long as its files do.
     empty_initramfs().map_err(|cause| Stage1Error::File { verb: "empty", path: "/".to_owned(), cause })?;
     sys::mount::switch_root(Path::new(NEW_ROOT))?;
-    Err(Stage1Error::Init(Command::new(INIT).exec()))
+    Ok(report)
 }
 
 fn api_mounts() -> [Mount; 4] {

@@ -39,21 +39,14 @@ pub(super) struct Rendered {
 /// Renders user-data and sets the host name. Of `boot_disk` no partition is a source.
 ///
 /// The host name is set in any case, and [`Rendered`] tells what was done before an error.
-pub(super) fn set_up(
-    boot_disk: Option<&Path>,
-    log: &mut dyn FnMut(&str),
-) -> (Rendered, Result<(), SetupError>) {
+pub(super) fn set_up(boot_disk: &Path, log: &mut dyn FnMut(&str)) -> (Rendered, Result<(), SetupError>) {
     let mut rendered = Rendered { hostname: hostname::default(), ..Rendered::default() };
     let result = render(boot_disk, &mut rendered, log);
     let named = hostname::set(&rendered.hostname);
     (rendered, result.and(named))
 }
 
-fn render(
-    boot_disk: Option<&Path>,
-    rendered: &mut Rendered,
-    log: &mut dyn FnMut(&str),
-) -> Result<(), SetupError> {
+fn render(boot_disk: &Path, rendered: &mut Rendered, log: &mut dyn FnMut(&str)) -> Result<(), SetupError> {
     let accounts = apply::Accounts::read(Path::new(PASSWD), Path::new(GROUP))?;
     let kept = Path::new(KEPT);
     match fs::read(kept) {

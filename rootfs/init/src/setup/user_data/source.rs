@@ -24,7 +24,7 @@ pub(super) struct Found {
 }
 
 /// Finds the document. A source that cannot be read is said and passed over.
-pub(super) fn find(boot_disk: Option<&Path>, log: &mut dyn FnMut(&str)) -> Option<Found> {
+pub(super) fn find(boot_disk: &Path, log: &mut dyn FnMut(&str)) -> Option<Found> {
     let named =
         |document: io::Result<Option<Vec<u8>>>, source: String, log: &mut dyn FnMut(&str)| match document {
             Ok(document) => document.map(|document| Found { document, source }),
@@ -46,8 +46,8 @@ pub(super) fn find(boot_disk: Option<&Path>, log: &mut dyn FnMut(&str)) -> Optio
 }
 
 /// Block devices with a telling label, in the order of their names; none of the boot disk.
-fn seeds(boot_disk: Option<&Path>) -> Vec<(PathBuf, Seed)> {
-    let boot_name = boot_disk.and_then(Path::file_name);
+fn seeds(boot_disk: &Path) -> Vec<(PathBuf, Seed)> {
+    let boot_name = boot_disk.file_name();
     let mut devices: Vec<PathBuf> = fs::read_dir("/sys/class/block")
         .into_iter()
         .flatten()

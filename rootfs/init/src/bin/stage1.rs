@@ -1,5 +1,0 @@
-//! `/init` of the initramfs.
-
-fn main() {
-    init::stage1::run()
-}
