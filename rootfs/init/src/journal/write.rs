@@ -25,6 +25,9 @@ impl Default for Limits {
     }
 }
 
+/// How long an entry waits for others to be written with it, when none is waiting already.
+const GATHER: Duration = Duration::from_millis(20);
+
 enum Message {
     Entry(Box<Entry>),
     /// Make all before it durable, then answer.
@@ -106,6 +109,7 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
     while let Ok(first) = queue.recv() {
         let mut flushes = Vec::new();
         let mut next = Some(first);
+        let mut gathered = false;
         while let Some(message) = next {
             match message {
                 Message::Entry(entry) => {
@@ -116,6 +120,11 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
                 Message::Flush(done) => flushes.push(done),
             }
             next = if buffer.len() < 64 << 10 { queue.try_recv().ok() } else { None };
+            if next.is_none() && flushes.is_empty() && !gathered {
+                gathered = true;
+                thread::sleep(GATHER);
+                next = queue.try_recv().ok();
+            }
         }
         if append(folder, limits, &mut file, &buffer).is_err() {
             file = None; // opened anew for the next batch: the folder may come later

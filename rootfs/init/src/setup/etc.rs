@@ -1,6 +1,6 @@
 //! /etc: the slot's defaults, copied into memory at every boot, so that nothing drifts.
 
-use super::SetupError;
+use super::{SetupError, state};
 use std::fs::{self, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, lchown, symlink};
@@ -9,7 +9,6 @@ use sys::mount::{Flags, Mount};
 
 /// Where the copy is made, before it takes its place in one move.
 const STAGING: &str = "/run/slipway/etc";
-const KEPT_MACHINE_ID: &str = "/var/lib/slipway/machine-id";
 
 /// Puts a writable /etc over the slot's. Gives the machine's id, machine-id(5).
 pub(super) fn set_up() -> Result<String, SetupError> {
@@ -20,7 +19,7 @@ pub(super) fn set_up() -> Result<String, SetupError> {
         .options("mode=0755")
         .mount()?;
     copy_tree(etc, staging)?;
-    let id = machine_id(Path::new(KEPT_MACHINE_ID))?;
+    let id = machine_id(&Path::new("/var").join(state::MACHINE_ID))?;
     let path = staging.join("machine-id");
     SetupError::writing(&path, fs::write(&path, format!("{id}\n")))?;
     sys::mount::move_mount(staging, etc)?;
@@ -67,8 +66,7 @@ fn machine_id(path: &Path) -> Result<String, SetupError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(cause) => return Err(SetupError::File { verb: "read", path: path.to_owned(), cause }),
     }
-    let random = sys::random::bytes().map_err(SetupError::Random)?;
-    let id = formats::verity::to_hex(&super::state::as_uuid(random));
+    let id = state::new_machine_id().map_err(SetupError::Random)?;
     SetupError::writing(path, replace(path, format!("{id}\n").as_bytes(), 0o444))?;
     Ok(id)
 }

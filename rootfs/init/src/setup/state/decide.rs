@@ -49,9 +49,18 @@ pub(super) fn decide(partition: &impl ReadAt) -> io::Result<Action> {
 }
 
 fn is_empty(partition: &impl ReadAt) -> io::Result<bool> {
-    let mut head = vec![0; EMPTY_HEAD.min(partition.size()) as usize];
-    partition.read_exact_at(&mut head, 0)?;
-    Ok(head.iter().all(|byte| *byte == 0))
+    const PIECE: usize = 64 << 10;
+    static ZEROS: [u8; PIECE] = [0; PIECE];
+    let mut piece = vec![0; PIECE];
+    let end = EMPTY_HEAD.min(partition.size());
+    for offset in (0..end).step_by(PIECE) {
+        let length = (end - offset).min(PIECE as u64) as usize;
+        partition.read_exact_at(&mut piece[..length], offset)?;
+        if piece[..length] != ZEROS[..length] {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 #[cfg(test)]

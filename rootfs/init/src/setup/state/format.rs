@@ -16,20 +16,26 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// The part of block 0 that ext4 leaves alone.
 const BOOT_AREA: usize = 1024;
 
-/// Formats `device`, open for reading and writing as `file`.
-pub(super) fn format(file: &File, device: &Path) -> Result<(), StateError> {
+/// Formats `device`, open for reading and writing as `file`. `content` gives what it has from the
+/// start, for a time in seconds since 1970.
+pub(super) fn format(
+    file: &File,
+    device: &Path,
+    content: impl FnOnce(i64) -> Tree,
+) -> Result<(), StateError> {
     let random = || sys::random::bytes::<16>().map_err(StateError::device("make a UUID for", device));
     let size = ReadAt::size(file);
+    let created = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64);
     let options = Options {
         size: Size::Exact(size),
         uuid: as_uuid(random()?),
         hash_seed: random()?,
         label: super::LABEL.to_owned(),
-        created: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs() as i64),
+        created,
         journal_blocks: Some(journal_blocks(size)),
         resizable: true,
     };
-    let tree = Tree::default();
+    let tree = content(created);
     let failed = |cause| StateError::Format { device: device.to_owned(), cause };
     let layout = Layout::plan(&tree, &options).map_err(failed)?;
     write(file, |sink| layout.write_with_deferred_superblock(sink)).map_err(failed)
@@ -47,10 +53,9 @@ fn write(
     clear_marker(file).map_err(Error::Sink)
 }
 
-/// The last step.
+/// The last step. It need not be durable: a marker beside a good superblock is cleared at the next boot.
 pub(super) fn clear_marker(file: &File) -> io::Result<()> {
-    file.write_all_at(&[0; MARKER.len()], 0)?;
-    file.sync_all()
+    file.write_all_at(&[0; MARKER.len()], 0)
 }
 
 /// As mke2fs(8) chooses it: from 4 MiB on the smallest disks to 128 MiB, in blocks of 4 KiB.
@@ -65,7 +70,7 @@ fn journal_blocks(size: u64) -> u32 {
 }
 
 /// RFC 9562, section 5.4.
-pub(crate) fn as_uuid(mut random: [u8; 16]) -> [u8; 16] {
+pub(super) fn as_uuid(mut random: [u8; 16]) -> [u8; 16] {
     random[6] = random[6] & 0x0f | 0x40;
     random[8] = random[8] & 0x3f | 0x80;
     random

@@ -21,7 +21,7 @@ fn assert_clean(path: &Path) {
 #[test]
 fn a_formatted_partition_is_clean_and_taken() {
     let file = partition();
-    format(file.as_file(), file.path()).unwrap();
+    format(file.as_file(), file.path(), |created| crate::setup::state::content("0", created)).unwrap();
     assert_clean(file.path());
     assert!(matches!(decide(file.as_file()).unwrap(), Action::Take { errors: false, unfinished: false }));
 }
@@ -81,7 +81,7 @@ fn cut_at_any_write_the_next_boot_formats_anew_or_takes_it() {
         match decide(file.as_file()).unwrap() {
             Action::Format => {
                 assert!(result.is_err());
-                format(file.as_file(), file.path()).unwrap();
+                format(file.as_file(), file.path(), |_| Tree::default()).unwrap();
             }
             Action::Take { errors: false, unfinished: false } => {
                 assert!(result.is_ok());

@@ -8,14 +8,13 @@ mod decide;
 mod format;
 mod grow;
 
-pub(super) use format::as_uuid;
-
 use super::{SetupError, StateOutcome};
 use crate::stage1::disk::{Disk, Partition};
 use decide::Action;
 use formats::ext4::superblock;
 use formats::gpt;
 use formats::read_at::ReadAt;
+use formats::tree::{Content, Entry, Kind, Tree};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt, symlink};
@@ -26,7 +25,7 @@ use sys::mount::{Flags, Mount};
 const LABEL: &str = "STATE";
 const MOUNT_POINT: &str = "/var";
 /// Folders of /var with their modes: hier(7). The last four are where the slot's links lead.
-const FOLDERS: [(&str, u32); 11] = [
+const FOLDERS: [(&str, u16); 11] = [
     ("cache", 0o755),
     ("lib", 0o755),
     ("lib/slipway", 0o700),
@@ -39,6 +38,11 @@ const FOLDERS: [(&str, u32); 11] = [
     ("roothome", 0o700),
     ("srv", 0o755),
 ];
+
+/// The machine's id in /var.
+pub(super) const MACHINE_ID: &str = "lib/slipway/machine-id";
+/// /var/run, hier(7).
+const RUN: &str = "../run";
 
 /// Why STATE cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -132,7 +136,8 @@ fn prepare(device: &Path, log: &mut dyn FnMut(&str)) -> Result<StateOutcome, Sta
             Ok(StateOutcome::Kept)
         }
         Action::Format => {
-            format::format(&file, device)?;
+            let id = new_machine_id().map_err(StateError::device("make a machine id for", device))?;
+            format::format(&file, device, |created| content(&id, created))?;
             Ok(StateOutcome::Formatted)
         }
         Action::Restore(backup) => {
@@ -146,19 +151,36 @@ fn prepare(device: &Path, log: &mut dyn FnMut(&str)) -> Result<StateOutcome, Sta
     }
 }
 
+/// What a new STATE has from the start, all of one time: its folders and the machine's id.
+fn content(machine_id: &str, mtime: i64) -> Tree {
+    let of = |path: &str, kind, mode| (path.into(), Entry { mtime, ..Entry::new(kind, mode) });
+    let folders = FOLDERS.iter().map(|(path, mode)| of(path, Kind::Directory, *mode));
+    let others = [
+        of("run", Kind::Symlink(RUN.into()), 0o777),
+        of(MACHINE_ID, Kind::File(Content::bytes(format!("{machine_id}\n").into_bytes())), 0o444),
+    ];
+    Tree { entries: folders.chain(others).collect() }
+}
+
+/// Makes what a STATE of an earlier version lacks, or what somebody removed.
 fn make_folders(var: &Path) -> Result<(), SetupError> {
     for (name, mode) in FOLDERS {
         let path = var.join(name);
         if !path.exists() {
             SetupError::creating(&path, fs::create_dir(&path))?;
-            SetupError::creating(&path, fs::set_permissions(&path, fs::Permissions::from_mode(mode)))?;
+            SetupError::creating(&path, fs::set_permissions(&path, fs::Permissions::from_mode(mode.into())))?;
         }
     }
     let run = var.join("run");
     if fs::symlink_metadata(&run).is_err() {
-        SetupError::creating(&run, symlink("../run", &run))?;
+        SetupError::creating(&run, symlink(RUN, &run))?;
     }
     Ok(())
+}
+
+/// A machine-id(5) nobody had before: 32 hexadecimal digits.
+pub(super) fn new_machine_id() -> io::Result<String> {
+    Ok(formats::verity::to_hex(&format::as_uuid(sys::random::bytes()?)))
 }
 
 /// Bytes of the device.
