@@ -1,8 +1,12 @@
 //! Mounting: mount(2), umount2(2), and what changes the root directory.
 
 use nix::mount::{MntFlags, MsFlags, umount2};
+use std::fs;
 use std::io;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 pub use nix::mount::MsFlags as Flags;
 
@@ -158,6 +162,36 @@ pub fn remount_read_only(target: &Path) -> Result<(), MountError> {
 pub fn unmount(target: &Path) -> Result<(), MountError> {
     umount2(target, MntFlags::UMOUNT_NOFOLLOW)
         .map_err(|cause| MountError::Unmount { target: target.into(), cause: cause.into() })
+}
+
+/// The node of the block device that holds the file system `path` is on.
+///
+/// # Errors
+/// There is no such path, or the file system is on no block device.
+pub fn device_of(path: &Path) -> io::Result<PathBuf> {
+    let number = fs::metadata(path)?.dev();
+    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    let link = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
+    Ok(Path::new("/dev").join(link.file_name().unwrap_or_default()))
+}
+
+/// Waits until no file system is mounted from `device` any more. After [`unmount`] one can be for
+/// a moment yet: the mount namespaces of processes that were killed go later than they do.
+///
+/// # Errors
+/// [`io::ErrorKind::TimedOut`], or the device cannot be opened.
+pub fn wait_released(device: &Path, patience: Duration) -> io::Result<()> {
+    let deadline = Instant::now() + patience;
+    loop {
+        // Of a block device, and without O_CREAT, it means "in use by nobody else": open(2).
+        let claim = fs::OpenOptions::new().read(true).custom_flags(libc::O_EXCL).open(device);
+        match claim {
+            Err(error) if error.kind() != io::ErrorKind::ResourceBusy => return Err(error),
+            Err(_) if Instant::now() >= deadline => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => thread::sleep(Duration::from_millis(10)),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 /// Makes the mount at `root` the root directory of this process and, if it is PID 1, of all

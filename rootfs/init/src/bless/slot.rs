@@ -2,9 +2,8 @@
 
 use super::BlessError;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const PIECE: usize = 1 << 20;
@@ -12,11 +11,7 @@ const PIECE: usize = 1 << 20;
 /// Reads every block of the device that the root is on. What was read is dropped from memory, for
 /// nobody asked for it.
 pub(super) fn read_through() -> Result<(), BlessError> {
-    let root = Path::new("/");
-    let number = root.metadata().map_err(BlessError::file("stat", root))?.dev();
-    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
-    let link = fs::read_link(format!("/sys/dev/block/{major}:{minor}")).map_err(BlessError::NoSlot)?;
-    let device = Path::new("/dev").join(link.file_name().unwrap_or_default());
+    let device = sys::mount::device_of(Path::new("/")).map_err(BlessError::NoSlot)?;
     let mut file = File::open(&device).map_err(BlessError::file("open", &device))?;
     let mut piece = vec![0; PIECE];
     let mut done = 0;

@@ -30,7 +30,7 @@ const GATHER: Duration = Duration::from_millis(20);
 
 enum Message {
     Entry(Box<Entry>),
-    /// Make all before it durable, then answer.
+    /// Make all before it durable and close the file, then answer.
     Flush(SyncSender<()>),
 }
 
@@ -131,7 +131,7 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
         }
         buffer.clear();
         if !flushes.is_empty()
-            && let Some((file, _)) = &file
+            && let Some((file, _)) = file.take()
         {
             let _ = file.sync_data();
         }

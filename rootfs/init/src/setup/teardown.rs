@@ -3,6 +3,7 @@
 use super::{SetupError, Watchdog};
 use std::convert::Infallible;
 use std::path::Path;
+use std::time::Duration;
 use sys::power::{Power, end};
 
 /// How the machine ends.
@@ -15,6 +16,9 @@ pub enum End {
     /// Stop and stay.
     Halt,
 }
+
+/// How long mount namespaces may take to go after their last process.
+const RELEASE: Duration = Duration::from_secs(5);
 
 /// Unmounts what [`run`](super::run) mounted and makes everything durable, then ends the machine.
 ///
@@ -31,11 +35,20 @@ pub fn teardown(
 ) -> Result<Infallible, SetupError> {
     nix::unistd::sync();
     let var = Path::new("/var");
-    if let Err(error) = sys::mount::unmount(var) {
-        // Somebody still holds a file open. Read-only is as clean on the disk.
-        log(&format!("{error}; remounting it read-only"));
-        if let Err(error) = sys::mount::remount_read_only(var) {
-            log(&format!("{error}; STATE will replay its journal"));
+    let device = sys::mount::device_of(var);
+    match sys::mount::unmount(var) {
+        Ok(()) => {
+            let released = device.and_then(|device| sys::mount::wait_released(&device, RELEASE));
+            if let Err(error) = released {
+                log(&format!("STATE may still be mounted: {error}"));
+            }
+        }
+        Err(error) => {
+            // Somebody still holds a file open. Read-only is as clean on the disk.
+            log(&format!("{error}; remounting it read-only"));
+            if let Err(error) = sys::mount::remount_read_only(var) {
+                log(&format!("{error}; STATE will replay its journal"));
+            }
         }
     }
     nix::unistd::sync();
