@@ -146,7 +146,7 @@ fn what_the_world_lacks_has_a_place() {
     assert_eq!(
         project.refusal(2),
         "error: image.yaml:5:29: no module of this kernel is called or answers to `floppy`
-error: image.yaml:6:9: init: No such file or directory (os error 2)
+error: image.yaml:6:7: init: No such file or directory (os error 2)
 error: image.yaml:9:5: /usr/share/text.d is a directory in an earlier layer and something else here
 error: image.yaml:11:9: unit a.service is to be enabled but has no [Install] section
 "

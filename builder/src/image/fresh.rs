@@ -5,7 +5,7 @@ use crate::inputs::cache::{Cache, hash_of};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -16,14 +16,12 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 type Stat = (u64, u64, i128, i128);
 
 fn stat(path: &Path) -> Option<Stat> {
-    let meta = fs::symlink_metadata(path).ok()?;
+    Some(state(&fs::symlink_metadata(path).ok()?))
+}
+
+fn state(meta: &Metadata) -> Stat {
     let time = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Some((
-        meta.ino(),
-        meta.size(),
-        time(meta.mtime(), meta.mtime_nsec()),
-        time(meta.ctime(), meta.ctime_nsec()),
-    ))
+    (meta.ino(), meta.size(), time(meta.mtime(), meta.mtime_nsec()), time(meta.ctime(), meta.ctime_nsec()))
 }
 
 /// The paths that a build looked at, each with its state at that time.
@@ -41,6 +39,11 @@ impl Seen {
             seen.entry(real).or_insert(state);
         }
         seen.entry(path.to_owned()).or_insert_with(|| stat(path));
+    }
+
+    /// Notes a canonical path of which lstat(2) says `meta`.
+    pub fn add_known(&self, path: PathBuf, meta: &Metadata) {
+        self.0.borrow_mut().entry(path).or_insert_with(|| Some(state(meta)));
     }
 
     /// Both together.

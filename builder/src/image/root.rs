@@ -6,7 +6,7 @@ use crate::spec::{Attributes, GroupSpec, LinkSpec, Package, Source, Spec, TreeSo
 use document::{Place, Problems};
 use formats::tree::{Content, Entry, Kind, Tree};
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -79,7 +79,9 @@ impl<'a> RootBuilder<'a> {
                 found.or_else(|| places.next()).unwrap_or_else(|| PathBuf::from(name))
             }
         };
-        let found = host_file(&path);
+        let found = fs::metadata(&path)
+            .map_err(|error| format!("{}: {error}", path.display()))
+            .and_then(|metadata| host_file(&path, &metadata));
         self.seen.add(&path);
         if let Err(message) = &found {
             self.problems.add(place, message.clone());
@@ -115,8 +117,8 @@ impl<'a> RootBuilder<'a> {
             let listed = fs::read_dir(&folder).and_then(|entries| {
                 entries.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()
             });
-            let names = match listed {
-                Ok(names) => names,
+            let (names, real) = match listed.and_then(|names| Ok((names, fs::canonicalize(&folder)?))) {
+                Ok(found) => found,
                 Err(error) => {
                     self.problems.add(spec.place, format!("folder {}: {error}", folder.display()));
                     continue;
@@ -124,13 +126,18 @@ impl<'a> RootBuilder<'a> {
             };
             for name in names {
                 let from = folder.join(&name);
-                self.seen.add(&from);
                 let mut to = path.clone();
                 if !to.is_empty() {
                     to.push(b'/');
                 }
                 to.extend_from_slice(name.as_bytes());
-                match self.host_entry(&from) {
+                let entry = fs::symlink_metadata(&from)
+                    .map_err(|error| format!("{}: {error}", from.display()))
+                    .and_then(|metadata| {
+                        self.seen.add_known(real.join(&name), &metadata);
+                        self.host_entry(&from, &metadata)
+                    });
+                match entry {
                     Err(message) => self.problems.add(spec.place, message),
                     Ok(entry) => {
                         if entry.kind == Kind::Directory {
@@ -145,17 +152,15 @@ impl<'a> RootBuilder<'a> {
 
     /// What a file of the host is in the image. Only its type, its content and whether its
     /// owner may execute it count; a umask must not change an image.
-    fn host_entry(&self, path: &Path) -> Result<Entry, String> {
-        let shown = path.display();
-        let metadata = fs::symlink_metadata(path).map_err(|error| format!("{shown}: {error}"))?;
+    fn host_entry(&self, path: &Path, metadata: &Metadata) -> Result<Entry, String> {
         if metadata.is_dir() {
             return Ok(self.entry(Kind::Directory, 0o755));
         }
         if metadata.is_symlink() {
-            let target = fs::read_link(path).map_err(|error| format!("{shown}: {error}"))?;
+            let target = fs::read_link(path).map_err(|error| format!("{}: {error}", path.display()))?;
             return Ok(self.entry(Kind::Symlink(target.into_os_string().into_vec()), 0o777));
         }
-        let (content, executable) = host_file(path)?;
+        let (content, executable) = host_file(path, metadata)?;
         Ok(self.entry(Kind::File(content), if executable { 0o755 } else { 0o644 }))
     }
 
@@ -351,9 +356,8 @@ fn add_row(table: &mut Vec<Vec<String>>, row: Vec<String>, place: Place, problem
 }
 
 /// A regular file of the host as content, with whether its owner may execute it.
-fn host_file(path: &Path) -> Result<(Content, bool), String> {
+fn host_file(path: &Path, metadata: &Metadata) -> Result<(Content, bool), String> {
     let shown = path.display();
-    let metadata = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
     if !metadata.is_file() {
         return Err(format!("{shown} is no regular file"));
     }

@@ -88,8 +88,9 @@ pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> 
             },
             error => BuildError::Esp(error),
         })?;
-        let mut sink = FileSink::new(&raw, boot.offset, boot.size, &stage, context.interrupt);
-        volume.write(&mut sink).and_then(|()| sink.finish()).map_err(io("EFI system partition"))?;
+        FileSink::new(&raw, boot.offset, boot.size, &stage, context.interrupt)
+            .and_then(|mut sink| volume.write(&mut sink).and_then(|()| sink.finish()))
+            .map_err(io("EFI system partition"))?;
     }
     raw.write_all_at(&layout.head_bytes()?, 0).map_err(io("partition table"))?;
     let tail = layout.tail_bytes()?;
@@ -185,12 +186,13 @@ fn root(
         });
     }
     let stage = context.progress.stage("root", Some(used));
-    let mut sink = FileSink::new(raw, slot.offset, slot.size, &stage, context.interrupt);
+    let io = |source| BuildError::Io { doing: "root", source };
+    let mut sink = FileSink::new(raw, slot.offset, slot.size, &stage, context.interrupt).map_err(io)?;
     let options = verity::Options { salt: ids.salt("verity-salt").to_vec(), uuid: ids.uuid("verity") };
     let mut hashing = VerityWriter::new(&mut sink, options)?;
     layout.write(&mut hashing)?;
     let verity = hashing.finish()?;
-    sink.finish().map_err(|source| BuildError::Io { doing: "root", source })?;
+    sink.finish().map_err(io)?;
     Ok((verity, used))
 }
 
