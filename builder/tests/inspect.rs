@@ -287,7 +287,12 @@ fn verify_finds_one_flipped_byte() {
     let Made { layout, root_size, .. } = &fixture.made;
     let [esp, slot, _, state] = layout.partitions.as_slice() else { panic!("four partitions") };
     let tree = slot.offset + root_size + 4096;
+    let mut volume = vec![0; esp.size as usize];
+    fixture.file().read_exact_at(&mut volume, esp.offset).unwrap();
+    let initrd = common::pattern(2, 20_000);
+    let in_uki = volume.windows(64).position(|bytes| bytes == &initrd[..64]).unwrap() as u64;
     let places = [
+        ("PE file has the checksum", esp.offset + in_uki + 100),
         ("protective MBR", 510),
         ("GPT primary", 512 + 16),
         ("GPT primary", 1024 + 40),

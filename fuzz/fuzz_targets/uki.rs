@@ -3,12 +3,13 @@
 #![no_main]
 
 use formats::tree::Content;
-use formats::uki::{Uki, section_bytes, sections};
+use formats::uki::{Uki, section_bytes, sections, verify_checksum};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let file = input.to_vec();
     let listed = sections(&file);
+    let _ = verify_checksum(&file);
     for section in listed.iter().flatten() {
         assert!(section.offset + section.size <= file.len() as u64);
         if let Ok(bytes) = section_bytes(&file, section, 1 << 20) {
@@ -26,6 +27,7 @@ fuzz_target!(|input: &[u8]| {
     if let Ok(listed) = listed {
         assert_eq!(made_sections.len(), listed.len() + 1);
     }
+    verify_checksum(&made).expect("it has a checksum, and it is right");
     let initrd = made_sections.last().expect("it is the last one");
     assert_eq!(section_bytes(&made, initrd, 1 << 20).expect("it can be read"), b"initramfs");
 });

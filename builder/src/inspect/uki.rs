@@ -3,7 +3,7 @@
 use super::error::{InspectError, Place, UkiProblem};
 use super::image::MAX_TEXT;
 use formats::read_at::ReadAt;
-use formats::uki::{PeError, PeSection, section_bytes, sections};
+use formats::uki::{PeError, PeSection, section_bytes, sections, verify_checksum};
 use formats::verity::{Digest32, digest_from_hex};
 use formats::window::Window;
 use std::io;
@@ -75,6 +75,11 @@ impl<'a> Uki<'a> {
     /// Whether there is a section; its absence is the error.
     pub(super) fn has(&self, name: &'static str) -> Result<(), InspectError> {
         self.find(name).map(|_| ())
+    }
+
+    /// Compares the file with its checksum.
+    pub(super) fn verify_checksum(&self) -> Result<(), InspectError> {
+        verify_checksum(self.reader).map_err(|source| self.pe(source))
     }
 
     /// A failure to read its bytes.

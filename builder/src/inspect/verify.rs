@@ -142,6 +142,7 @@ impl Report {
                 uki.has(".linux")?;
                 uki.has(".initrd")?;
                 uki.has(".osrel")?;
+                uki.verify_checksum()?;
                 uki.root_hash()
             });
             match parts {

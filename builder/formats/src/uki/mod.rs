@@ -9,4 +9,4 @@ mod checksum;
 mod read;
 
 pub use assemble::{Uki, UkiError};
-pub use read::{PeError, PeSection, section_bytes, sections};
+pub use read::{PeError, PeSection, section_bytes, sections, verify_checksum};

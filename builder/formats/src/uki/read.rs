@@ -6,6 +6,7 @@ use object::LittleEndian as LE;
 use object::pe::{ImageDosHeader, ImageNtHeaders64};
 use object::read::pe::ImageNtHeaders;
 
+use super::checksum::Checksum;
 use crate::read_at::ReadAt;
 
 /// Headers are read up to this many bytes; those of a stub have 1 KiB.
@@ -60,6 +61,14 @@ pub enum PeError {
         /// Bytes of the file.
         file_size: u64,
     },
+    /// Some byte of the file is not the one that was written.
+    #[error("PE file has the checksum {computed:08x}, but its headers say {stored:08x}")]
+    Checksum {
+        /// As the optional header says.
+        stored: u32,
+        /// As the bytes say.
+        computed: u32,
+    },
     /// A section is larger than its reader wants.
     #[error("PE section {name} has {size} bytes, more than {limit}")]
     TooLarge {
@@ -72,14 +81,48 @@ pub enum PeError {
     },
 }
 
+fn headers(reader: &dyn ReadAt) -> Result<Vec<u8>, PeError> {
+    let mut headers = vec![0; reader.size().min(MAX_HEADERS) as usize];
+    reader.read_exact_at(&mut headers, 0).map_err(|source| PeError::Read { offset: 0, source })?;
+    Ok(headers)
+}
+
+/// Compares the whole file with the checksum in its headers. One of 0 says that none was made.
+///
+/// # Errors
+/// [`PeError::Checksum`], [`PeError::Read`], [`PeError::Headers`].
+pub fn verify_checksum(reader: &dyn ReadAt) -> Result<(), PeError> {
+    const PIECE: usize = 1 << 20;
+    let headers = headers(reader)?;
+    let mut offset = ImageDosHeader::parse(headers.as_slice())?.nt_headers_offset().into();
+    // The signature and the file header (24 bytes) come first; CheckSum is at 64 of the optional header.
+    let field = offset + 24 + 64;
+    let (nt, _) = ImageNtHeaders64::parse(headers.as_slice(), &mut offset)?;
+    let stored = nt.optional_header.check_sum.get(LE);
+    if stored == 0 {
+        return Ok(());
+    }
+    let mut checksum = Checksum::default();
+    let mut piece = vec![0; PIECE];
+    for position in (0..reader.size()).step_by(PIECE) {
+        let piece = &mut piece[..(reader.size() - position).min(PIECE as u64) as usize];
+        reader.read_exact_at(piece, position).map_err(|source| PeError::Read { offset: position, source })?;
+        if position == 0 {
+            piece[field as usize..][..4].fill(0);
+        }
+        checksum.take_in(piece);
+    }
+    let computed = checksum.finish();
+    if stored == computed { Ok(()) } else { Err(PeError::Checksum { stored, computed }) }
+}
+
 /// Lists a PE file's sections in the order of their table.
 ///
 /// # Errors
 /// See [`PeError`].
 pub fn sections(reader: &dyn ReadAt) -> Result<Vec<PeSection>, PeError> {
     let file_size = reader.size();
-    let mut headers = vec![0; file_size.min(MAX_HEADERS) as usize];
-    reader.read_exact_at(&mut headers, 0).map_err(|source| PeError::Read { offset: 0, source })?;
+    let headers = headers(reader)?;
     let data = headers.as_slice();
     let mut offset = ImageDosHeader::parse(data)?.nt_headers_offset().into();
     let (nt, _) = ImageNtHeaders64::parse(data, &mut offset)?;
