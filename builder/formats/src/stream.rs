@@ -3,7 +3,7 @@
 //! A writer that emits its image in order can be teed into the dm-verity hasher and the
 //! output file in one pass, without reading anything back.
 
-use std::io;
+use std::io::{self, SeekFrom};
 
 /// Receives an image from its first byte to its last.
 pub trait ImageSink {
@@ -18,6 +18,19 @@ pub trait ImageSink {
     fn skip(&mut self, count: u64) -> io::Result<()> {
         self.zeros(count)
     }
+}
+
+/// Where a seek from `position` in a file of `size` bytes leads.
+///
+/// # Errors
+/// Before the start, or beyond what a number holds.
+pub(crate) fn sought(to: SeekFrom, position: u64, size: u64) -> io::Result<u64> {
+    let target = match to {
+        SeekFrom::Start(position) => Some(position),
+        SeekFrom::End(by) => size.checked_add_signed(by),
+        SeekFrom::Current(by) => position.checked_add_signed(by),
+    };
+    Ok(target.ok_or(io::ErrorKind::InvalidInput)?)
 }
 
 impl<S: ImageSink + ?Sized> ImageSink for &mut S {

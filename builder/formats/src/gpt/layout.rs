@@ -7,6 +7,7 @@ use gpt::mbr::ProtectiveMBR;
 use uuid::Uuid;
 
 use super::{ALIGNMENT, MAX_LABEL, Partition, SECTOR_SIZE, SECTORS};
+use crate::stream::sought;
 
 /// Bytes at the disk's start: protective MBR, header, 128 entries.
 pub const HEAD_SIZE: u64 = 34 * SECTOR_SIZE;
@@ -242,12 +243,7 @@ impl Write for Edges {
 
 impl Seek for Edges {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let target = match to {
-            SeekFrom::Start(position) => Some(position),
-            SeekFrom::End(by) => self.size.checked_add_signed(by),
-            SeekFrom::Current(by) => self.position.checked_add_signed(by),
-        };
-        self.position = target.ok_or(io::ErrorKind::InvalidInput)?;
+        self.position = sought(to, self.position, self.size)?;
         Ok(self.position)
     }
 }

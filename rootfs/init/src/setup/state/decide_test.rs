@@ -1,22 +1,14 @@
 use super::*;
-use formats::ext4::{Layout, Options, Size};
+use crate::setup::state::format::tests::options;
+use formats::ext4::Layout;
 use formats::tree::Tree;
 
 const SIZE: u64 = 300 << 20;
 
 /// A formatted partition: large enough to have a backup superblock (in group 1, at 128 MiB).
 fn formatted() -> Vec<u8> {
-    let options = Options {
-        size: Size::Exact(SIZE),
-        uuid: [1; 16],
-        hash_seed: [2; 16],
-        label: "STATE".to_owned(),
-        created: 0,
-        journal_blocks: Some(1024),
-        resizable: true,
-    };
     let mut image = Vec::new();
-    Layout::plan(&Tree::default(), &options).unwrap().write(&mut image).unwrap();
+    Layout::plan(&Tree::default(), &options(SIZE)).unwrap().write(&mut image).unwrap();
     image.resize(SIZE as usize, 0);
     image
 }

@@ -122,4 +122,4 @@ impl ImageSink for DeviceSink<'_> {
 
 #[cfg(test)]
 #[path = "format_test.rs"]
-mod tests;
+pub(super) mod tests;

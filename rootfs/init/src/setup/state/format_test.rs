@@ -55,16 +55,20 @@ impl ImageSink for Cut<'_> {
 }
 
 fn layout(tree: &Tree) -> Layout<'_> {
-    let options = Options {
-        size: Size::Exact(SIZE),
+    Layout::plan(tree, &options(SIZE)).unwrap()
+}
+
+/// Of a STATE of `size` bytes, the same each time.
+pub(in crate::setup::state) fn options(size: u64) -> Options {
+    Options {
+        size: Size::Exact(size),
         uuid: [1; 16],
         hash_seed: [2; 16],
         label: "STATE".to_owned(),
         created: 0,
         journal_blocks: Some(1024),
         resizable: true,
-    };
-    Layout::plan(tree, &options).unwrap()
+    }
 }
 
 #[test]
