@@ -4,18 +4,19 @@ use crate::inputs::cache::{Cache, hash_of};
 use crate::inspect::image::{OpenImage, UkiParts};
 use crate::machine::{
     Accel, Disk, Firmware, Machine, MachineError, MachineSpec, NotSeen, Start, find_firmware, prove_kvm,
-    vmlinux,
+    vmlinux, write_seed,
 };
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
 /// What the console says once a machine is ready.
 pub const READY: &str = "slipway: ready";
-/// fw_cfg is read through sysfs in time that grows with the square of the size.
-const USER_DATA_MAX: u64 = 64 << 10;
+/// Larger user-data goes onto a disk: fw_cfg is read through sysfs in time that grows with the
+/// square of the size.
+const FW_CFG_MAX: usize = 64 << 10;
 /// Console lines shown when a boot stopped.
 const TAIL: usize = 20;
 /// How often a machine that runs on is looked at for its end.
@@ -29,8 +30,6 @@ pub enum BootError {
     File { path: PathBuf, source: io::Error },
     #[error("no UEFI firmware for QEMU is installed; looked for {}", list(.0))]
     NoFirmware(Vec<PathBuf>),
-    #[error("user-data {path} has {size} bytes, more than the {USER_DATA_MAX} that fw_cfg should carry")]
-    UserDataTooLarge { path: PathBuf, size: u64 },
     #[error("user-data: {}", .0.join("\n"))]
     UserData(Vec<String>),
     #[error("{0}")]
@@ -49,7 +48,6 @@ impl BootError {
         match self {
             Self::NoFirmware(_) => Some("apt-get install ovmf, or start without firmware: --direct"),
             Self::Machine(MachineError::NoQemu { .. }) => Some("apt-get install qemu-system-x86"),
-            Self::UserDataTooLarge { .. } => Some("put it on a disk labelled CIDATA"),
             Self::NoKvm => Some("use --accel tcg"),
             _ => None,
         }
@@ -57,7 +55,7 @@ impl BootError {
 
     /// Whether what was given is at fault.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::UserDataTooLarge { .. } | Self::UserData(_) | Self::Image(_))
+        matches!(self, Self::File { .. } | Self::UserData(_) | Self::Image(_))
     }
 }
 
@@ -114,9 +112,7 @@ impl Prepared {
 /// A file is missing or broken, there is no firmware, or KVM was asked for and does not work.
 pub fn prepare(request: &Request, cache: &Cache) -> Result<Prepared, BootError> {
     let image = OpenImage::open(&request.image)?;
-    if let Some(path) = &request.user_data {
-        check_user_data(path)?;
-    }
+    let user_data = request.user_data.as_deref().map(read_user_data).transpose()?;
     let needs_kernel = request.direct || request.accel != Some(Accel::Tcg);
     let kernel = if needs_kernel { Some(kernel_files(&image.uki()?, cache)?) } else { None };
     let start = match (request.direct, &kernel) {
@@ -146,7 +142,14 @@ pub fn prepare(request: &Request, cache: &Cache) -> Result<Prepared, BootError> 
     spec.memory_mib = request.memory_mib;
     spec.cpus = request.cpus;
     spec.forwards.clone_from(&request.forwards);
-    spec.user_data.clone_from(&request.user_data);
+    match user_data {
+        Some(document) if document.len() > FW_CFG_MAX => {
+            let seed = cache.add(|file| write_seed(file, &document));
+            let (_, path) = seed.map_err(|source| BootError::Io { doing: "disk for user-data", source })?;
+            spec.more_disks.push(Disk { path, format: "raw", snapshot: true });
+        }
+        _ => spec.user_data.clone_from(&request.user_data),
+    }
     Ok(Prepared { spec })
 }
 
@@ -154,15 +157,17 @@ fn firmware() -> Result<Firmware, BootError> {
     find_firmware(Path::new("/")).map_err(BootError::NoFirmware)
 }
 
-fn check_user_data(path: &Path) -> Result<(), BootError> {
-    let file = |source| BootError::File { path: path.to_owned(), source };
-    let size = fs::metadata(path).map_err(file)?.len();
-    if size > USER_DATA_MAX {
-        return Err(BootError::UserDataTooLarge { path: path.to_owned(), size });
-    }
-    let bytes = fs::read(path).map_err(file)?;
+/// A document with which the machine will have no trouble.
+fn read_user_data(path: &Path) -> Result<Vec<u8>, BootError> {
+    let read = |file: fs::File| {
+        let mut bytes = Vec::new();
+        // One byte more is enough to be refused.
+        file.take(cloudconfig::SIZE_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    let bytes = fs::File::open(path).and_then(read);
+    let bytes = bytes.map_err(|source| BootError::File { path: path.to_owned(), source })?;
     match cloudconfig::parse(&bytes) {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(bytes),
         Err(errors) => {
             let shown = path.display();
             Err(BootError::UserData(errors.iter().map(|error| format!("{shown}:{error}")).collect()))

@@ -10,6 +10,7 @@ use formats::sparse::data_ranges;
 use formats::stream::ImageSink;
 use formats::tree::Content;
 use formats::window::Window;
+use slipway::machine::write_seed;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -173,15 +174,7 @@ impl Disk {
 /// Makes a NoCloud disk beside the disk: FAT32, labelled CIDATA, with this document.
 pub fn seed(disk: &Disk, user_data: &str) -> PathBuf {
     let path = disk.folder().join("seed.raw");
-    let file = File::create_new(&path).unwrap();
-    let size = 34 << 20;
-    file.set_len(size).unwrap();
-    let options = esp::Options { size, volume_id: 2, label: "CIDATA".into(), hidden_sectors: 0 };
-    let files = [
-        ("meta-data".to_owned(), Content::bytes(b"instance-id: test\n".as_slice())),
-        ("user-data".to_owned(), Content::bytes(user_data.as_bytes())),
-    ];
-    Esp::plan(&files, &options).unwrap().write(&mut Place { file: &file, position: 0 }).unwrap();
+    write_seed(&File::create_new(&path).unwrap(), user_data.as_bytes()).unwrap();
     path
 }
 

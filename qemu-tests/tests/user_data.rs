@@ -3,6 +3,9 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use qemu_tests::{Boot, Disk, Image, add_disk, give, row, seed};
+use slipway::boot::{Request, prepare};
+use slipway::inputs::cache::Cache;
+use slipway::machine::Accel;
 
 const DOCUMENT: &str = r#"#cloud-config
 hostname: anna
@@ -70,6 +73,30 @@ fn smbios() {
     spec.more.extend(["-smbios".into(), value.into()]);
     let source = assert_applied(&mut Boot::start(&spec));
     assert_eq!(source, "applied, from SMBIOS OEM string slipway.user-data");
+}
+
+#[test]
+fn a_large_document_of_a_laptop_goes_onto_a_disk() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let path = disk.folder().join("large.yaml");
+    let filler = "    # what fw_cfg should not carry\n".repeat(4000);
+    std::fs::write(&path, DOCUMENT.replacen("units:\n", &format!("units:\n{filler}"), 1)).unwrap();
+    let request = Request {
+        image: disk.path(),
+        user_data: Some(path),
+        memory_mib: 256,
+        cpus: 1,
+        forwards: Vec::new(),
+        snapshot: true,
+        direct: true,
+        accel: Some(Accel::Tcg),
+    };
+    let cache = Cache::open(&disk.folder().join("cache")).unwrap();
+    let prepared = prepare(&request, &cache).unwrap();
+    assert_eq!(prepared.spec.user_data, None);
+    let source = assert_applied(&mut Boot::start(&prepared.spec));
+    assert_eq!(source, "applied, from NoCloud disk /dev/vdb");
 }
 
 #[test]

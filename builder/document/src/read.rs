@@ -1,7 +1,7 @@
 //! Text to [`Node`]s, over the YAML library's event parser.
 
 use crate::{Node, Place, Problem, Value};
-use serde_yaml::granit_parser::{Event, Parser, ScalarStyle, Span};
+use serde_yaml::granit_parser::{Event, Options, Parser, ScalarStyle, Span};
 use std::collections::BTreeMap;
 
 /// Nesting past which a document is refused; the reader is recursive.
@@ -15,7 +15,11 @@ const NODES_MAX: usize = 250_000;
 /// The first syntax error; more than one document; a tag; nesting deeper than 64; more than
 /// 250,000 nodes after aliases are expanded; an alias inside its own anchor.
 pub fn read(text: &str) -> Result<Node, Problem> {
-    let mut reader = Reader { events: Parser::new_from_str(text), anchors: BTreeMap::new(), nodes: 0 };
+    let mut options = Options::default();
+    // As events they are counted, and a hundred in a row would be refused.
+    options.emit_comments = false;
+    let events = Parser::new_from_str_with_options(text, options);
+    let mut reader = Reader { events, anchors: BTreeMap::new(), nodes: 0 };
     let start = Place { line: 1, column: 1 };
     let mut root = None;
     while let Some((event, place)) = reader.next()? {

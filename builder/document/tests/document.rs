@@ -63,6 +63,17 @@ fn syntax_errors_have_places() {
 }
 
 #[test]
+fn comments_are_free() {
+    let comments = "  # one more\n".repeat(5000);
+    let text = format!("{comments}a:\n{comments}  b: 1 # here\n{comments}");
+    let node = read(&text).unwrap();
+    let problems = Problems::default();
+    let fields = node.fields(&problems).unwrap();
+    assert!(fields.get("a").unwrap().fields(&problems).unwrap().get("b").is_some());
+    assert_eq!(problems_of(&format!("{text}a: [\n"), |_, _| {}).len(), 1);
+}
+
+#[test]
 fn an_alias_bomb_is_refused() {
     let mut text = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x]\n");
     for level in 1..9 {

@@ -10,12 +10,14 @@ mod firmware;
 mod kernel;
 mod qmp;
 mod run;
+mod seed;
 
 pub use accel::{Accel, prove_kvm};
 pub use console::{Console, NotSeen};
 pub use firmware::{Firmware, find_firmware};
 pub use kernel::{KernelError, vmlinux};
 pub use run::{Ending, Event, Machine, MachineError};
+pub use seed::write_seed;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
