@@ -6,9 +6,11 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 SLIPWAY_CACHE=${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SLIPWAY_CACHE/target}
 export SLIPWAY_CACHE
-slipway=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/release/slipway
-# What images are made of: init and host.
-export SLIPWAY_PROGRAMS=${SLIPWAY_PROGRAMS:-$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu/dist}
+# The builder, and beside it what images are made of: init and host.
+bin=$SLIPWAY_CACHE/bin
+slipway=$bin/slipway
+# The tests' own builder is elsewhere.
+export SLIPWAY_PROGRAMS=${SLIPWAY_PROGRAMS:-$bin}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
@@ -59,8 +61,12 @@ need_tool() {
 
 # build_programs: the builder, and what goes into images.
 build_programs() {
+    local made=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu
+    echo "compiling; the first time takes some minutes" >&2
     cargo build --release --quiet -p slipway
     cargo build --profile dist --quiet -p init -p host
+    # Those that are the same keep their time, so that no image is built anew for nothing.
+    install -C -D -t "$bin" "$made"/release/slipway "$made"/dist/init "$made"/dist/host
 }
 
 # need_inputs SPEC...: makes sure that the pinned inputs are in the cache. An archive drops old

@@ -8,7 +8,6 @@ use crate::measure::median;
 use crate::{Bench, Result};
 use formats::cpio;
 use formats::tree::{Content, Entry, Kind, Tree};
-use serde_json::json;
 use slipway::boot::{READY, kernel_files};
 use slipway::inputs::cache::Cache;
 use slipway::inspect::image::OpenImage;
@@ -108,16 +107,13 @@ fn keep_state(image: &Path, second: &MachineSpec) -> Result<String> {
     }
     let mut spec = second.clone();
     spec.disk.snapshot = false;
-    spec.no_reboot = true;
     let mut machine = Machine::start(&spec, None, false)?;
     let said = |machine: &Machine| machine.console().text();
     if machine.wait_for(READY, DEADLINE).is_err() {
         return Err(format!("the first boot did not get ready:\n{}", said(&machine)).into());
     }
     let table = said(&machine);
-    let keys: Vec<_> =
-        ["ctrl", "alt", "delete"].iter().map(|key| json!({"type": "qcode", "data": key})).collect();
-    machine.qmp("send-key", &json!({ "keys": keys }))?;
+    machine.shut_down()?;
     let ending = machine.wait()?;
     if !ending.status.success() {
         return Err(format!("QEMU: {}: {}", ending.status, ending.stderr).into());

@@ -14,6 +14,10 @@ use thiserror::Error;
 
 /// What the console says once a machine is ready.
 pub const READY: &str = "slipway: ready";
+/// What it says when its boot has proven good.
+pub const BLESSED: &str = "slipway: blessed";
+/// With less, OVMF ends in an exception.
+const FIRMWARE_MEMORY_MIB: u32 = 160;
 /// Larger user-data goes onto a disk: fw_cfg is read through sysfs in time that grows with the
 /// square of the size.
 const FW_CFG_MAX: usize = 64 << 10;
@@ -30,8 +34,10 @@ pub enum BootError {
     File { path: PathBuf, source: io::Error },
     #[error("no UEFI firmware for QEMU is installed; looked for {}", list(.0))]
     NoFirmware(Vec<PathBuf>),
-    #[error("user-data: {}", .0.join("\n"))]
+    #[error("{}", .0.join("\nerror: "))]
     UserData(Vec<String>),
+    #[error("{0} MiB of memory are not enough for the firmware, which needs {FIRMWARE_MEMORY_MIB}")]
+    Memory(u32),
     #[error("{0}")]
     Image(#[from] crate::inspect::InspectError),
     #[error("KVM was asked for, but a kernel does not start under it here")]
@@ -49,13 +55,14 @@ impl BootError {
             Self::NoFirmware(_) => Some("apt-get install ovmf, or start without firmware: --direct"),
             Self::Machine(MachineError::NoQemu { .. }) => Some("apt-get install qemu-system-x86"),
             Self::NoKvm => Some("use --accel tcg"),
+            Self::Memory(_) => Some("give it more with --memory, or start without firmware: --direct"),
             _ => None,
         }
     }
 
     /// Whether what was given is at fault.
     pub fn is_bad_input(&self) -> bool {
-        matches!(self, Self::File { .. } | Self::UserData(_) | Self::Image(_))
+        matches!(self, Self::File { .. } | Self::UserData(_) | Self::Memory(_) | Self::Image(_))
     }
 }
 
@@ -111,6 +118,9 @@ impl Prepared {
 /// # Errors
 /// A file is missing or broken, there is no firmware, or KVM was asked for and does not work.
 pub fn prepare(request: &Request, cache: &Cache) -> Result<Prepared, BootError> {
+    if !request.direct && request.memory_mib < FIRMWARE_MEMORY_MIB {
+        return Err(BootError::Memory(request.memory_mib));
+    }
     let image = OpenImage::open(&request.image)?;
     let user_data = request.user_data.as_deref().map(read_user_data).transpose()?;
     let needs_kernel = request.direct || request.accel != Some(Accel::Tcg);
@@ -170,7 +180,9 @@ fn read_user_data(path: &Path) -> Result<Vec<u8>, BootError> {
         Ok(_) => Ok(bytes),
         Err(errors) => {
             let shown = path.display();
-            Err(BootError::UserData(errors.iter().map(|error| format!("{shown}:{error}")).collect()))
+            Err(BootError::UserData(
+                errors.iter().map(|error| format!("user-data: {shown}:{error}")).collect(),
+            ))
         }
     }
 }
@@ -253,8 +265,21 @@ pub fn run(
     let stopped =
         |machine: &Machine, error: String| Outcome::Stopped { error, tail: machine.console().tail(TAIL) };
     match machine.wait_for(READY, timeout.unwrap_or(endless)) {
-        Ok(_) if until_ready => {
+        Ok(_) if until_ready && prepared.spec.disk.snapshot => {
             machine.quit()?;
+            return Ok(Outcome::Ready);
+        }
+        // What is kept shall be a good machine's: its try is given back, its file system unmounted.
+        Ok(_) if until_ready => {
+            let left = timeout.unwrap_or(endless).saturating_sub(start.elapsed());
+            if machine.wait_for(BLESSED, left).is_err() {
+                let outcome =
+                    stopped(&machine, "the machine was ready, but its boot was not blessed".to_owned());
+                machine.quit()?;
+                return Ok(outcome);
+            }
+            machine.shut_down()?;
+            machine.wait()?;
             return Ok(Outcome::Ready);
         }
         Ok(_) => {}

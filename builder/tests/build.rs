@@ -154,11 +154,36 @@ error: image.yaml:11:9: unit a.service is to be enabled but has no [Install] sec
 }
 
 #[test]
+fn the_root_has_one_usr_and_no_file_twice() {
+    let project = Project::new();
+    project.lock();
+    fs::create_dir_all(project.path("tree/usr/bin")).unwrap();
+    fs::write(project.path("tree/usr/bin/tool"), "tool").unwrap();
+    assert_done(&project.build("out"));
+    let out = project.path("out");
+    let raw = listing(&out).into_iter().find(|name| name.ends_with(".raw")).unwrap();
+    let stat = Command::new(SLIPWAY)
+        .args(["inspect", "stat", out.join(raw).to_str().unwrap(), "/bin"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&stat.stdout).into_owned();
+    assert!(said.contains("usr/bin"), "{said}");
+    fs::remove_dir_all(&out).unwrap();
+
+    project.edit("partitions:", "  - {path: /usr/share/blob, content: again}\npartitions:");
+    assert_eq!(
+        project.refusal(2),
+        "error: image.yaml:10:5: file /usr/share/blob stands twice, first at 9:5\n"
+    );
+    assert!(!out.exists(), "nothing was written, so there is no folder either");
+}
+
+#[test]
 fn inputs_must_be_those_that_are_locked() {
     let project = Project::new();
     assert_eq!(
         project.refusal(2),
-        "error: no lock file image.lock\nhint: run `slipway lock` to pin the inputs\n"
+        "error: no lock file image.lock\nhint: run `slipway lock SPEC`, with this spec, to pin the inputs\n"
     );
     project.lock();
     fs::write(project.path("vmlinuz"), "another kernel").unwrap();

@@ -37,7 +37,7 @@ pub(super) struct Arguments {
     /// How instructions are run; auto proves KVM by a short start
     #[arg(long, value_enum, default_value = "auto")]
     accel: AccelChoice,
-    /// End with success once the machine is ready
+    /// End with success once the machine is ready; with --keep once it is blessed and shut down
     #[arg(long)]
     until_ready: bool,
     /// Seconds that the machine may take until it is ready; 0: as long as it wants
@@ -80,10 +80,11 @@ pub(super) fn run(arguments: &Arguments, cache: &Cache, quiet: bool) -> Result<(
         Failure::new(error.to_string(), error.hint().as_slice(), code)
     };
     let prepared = boot::prepare(&request, cache).map_err(failed)?;
-    if !quiet {
-        eprintln!("booting {} with {}; Ctrl-A X ends it", arguments.image.display(), prepared.describe());
-    }
     let interactive = std::io::stdin().is_terminal();
+    if !quiet {
+        let how_to_end = if interactive { "; Ctrl-A X ends it" } else { "" };
+        eprintln!("booting {} with {}{how_to_end}", arguments.image.display(), prepared.describe());
+    }
     let timeout = (arguments.timeout > 0).then(|| Duration::from_secs(arguments.timeout));
     let outcome =
         boot::run(&prepared, Box::new(std::io::stdout()), interactive, arguments.until_ready, timeout)

@@ -112,7 +112,7 @@ impl From<BuildError> for Failure {
 pub fn run() -> ExitCode {
     let arguments = Arguments::parse();
     let done = match arguments.command {
-        Command::Inspect(arguments) => return inspect(&arguments),
+        Command::Inspect(more) => return inspect(&more, arguments.quiet),
         Command::Build { spec, output, json, offline } => {
             build(&spec, &output, json, offline, arguments.quiet)
         }
@@ -124,9 +124,13 @@ pub fn run() -> ExitCode {
 }
 
 /// Runs `inspect`: its code also says whether images differ or are damaged.
-fn inspect(arguments: &slipway::inspect::Args) -> ExitCode {
+fn inspect(arguments: &slipway::inspect::Args, quiet: bool) -> ExitCode {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let verdict = slipway::inspect::run(arguments, &mut out);
+    let verdict = if quiet && arguments.is_judgement() {
+        slipway::inspect::run(arguments, &mut std::io::sink())
+    } else {
+        slipway::inspect::run(arguments, &mut out)
+    };
     let flushed = out.flush();
     match verdict {
         Err(error) => Failure::new(chain(&error), error.hint().as_slice(), 2).tell(),

@@ -68,7 +68,7 @@ impl BuildError {
     pub fn hints(&self) -> Vec<&'static str> {
         match self {
             Self::Document { hints, .. } => hints.clone(),
-            Self::NoLock(_) => vec!["run `slipway lock` to pin the inputs"],
+            Self::NoLock(_) => vec!["run `slipway lock SPEC`, with this spec, to pin the inputs"],
             Self::Input(error) => error.hint().into_iter().collect(),
             error if storage_full(error) => vec!["make room, or choose another folder with --output"],
             _ => Vec::new(),
@@ -249,17 +249,33 @@ pub fn fetch(file: &Path, context: &Context<'_>) -> Result<usize, BuildError> {
 /// # Errors
 /// See [`BuildError`]. Whatever the error, no file has a final name that had none before.
 pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built, BuildError> {
-    let start = SystemTime::now();
-    let io = |doing| move |source| BuildError::Io { doing, source };
     let spec = read_spec(file)?;
     let lock = read_lock(file)?;
+    let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(|source| BuildError::File { path: folder.to_owned(), source })?;
+    let built = build_into(file, folder, &spec, &lock, context);
+    if built.is_err() && is_new {
+        // Only when nothing is in it, whosever that may be.
+        let _ = fs::remove_dir(folder);
+    }
+    built
+}
+
+fn build_into(
+    file: &Path,
+    folder: &Path,
+    spec: &Spec,
+    lock: &Lock,
+    context: &Context<'_>,
+) -> Result<Built, BuildError> {
+    let start = SystemTime::now();
+    let io = |doing| move |source| BuildError::Io { doing, source };
     let request = format!("{} {:?}", context.builder.display(), context.programs);
     let memory = Memory::new(context.cache, file, folder, &request).map_err(io("build memory"))?;
     let outputs = |manifest: &serde_json::Value| -> Vec<PathBuf> {
         let names =
             manifest["outputs"].as_array().into_iter().flatten().filter_map(|output| output["file"].as_str());
-        let companions = manifest::companions(&spec);
+        let companions = manifest::companions(spec);
         names.map(str::to_owned).chain(companions).map(|name| folder.join(name)).collect()
     };
     if let Some(manifest) = memory.unchanged() {
@@ -267,21 +283,20 @@ pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built,
         return Ok(Built { manifest, files, unchanged: true });
     }
 
-    let store =
-        Store { cache: context.cache, lock: &lock, folder: folder_of(file), offline: context.offline };
-    let mut plan = plan::plan(&spec, &store, context.programs, context.progress).map_err(|error| {
+    let store = Store { cache: context.cache, lock, folder: folder_of(file), offline: context.offline };
+    let mut plan = plan::plan(spec, &store, context.programs, context.progress).map_err(|error| {
         BuildError::Document { file: file.to_owned(), problems: error.problems, hints: error.hints }
     })?;
     let seen = std::mem::take(&mut plan.seen);
     for path in [file, &lock_path(file), context.builder]
         .into_iter()
-        .chain(pinned_files_of(&spec).iter().map(PathBuf::as_path))
+        .chain(pinned_files_of(spec).iter().map(PathBuf::as_path))
     {
         seen.add(path);
     }
 
-    let workplace = Workplace::new(folder, &spec).map_err(io("temporary folder"))?;
-    let manifest = write::write(&spec, &plan, &workplace.folder, context)
+    let workplace = Workplace::new(folder, spec).map_err(io("temporary folder"))?;
+    let manifest = write::write(spec, &plan, &workplace.folder, context)
         .map_err(|error| if context.interrupt.check().is_err() { BuildError::Interrupted } else { error })?;
     let files = outputs(&manifest);
     // The manifest comes last: when it is there, all that it names is.

@@ -127,6 +127,7 @@ impl Planner<'_> {
             root.folder(tree);
         }
         root.own_entries(spec);
+        root.merge_usr();
         root.accounts(start, &spec.groups, &spec.users);
         self.user_data(&mut root);
 

@@ -5,7 +5,7 @@ use super::fresh::Seen;
 use crate::spec::{Attributes, GroupSpec, LinkSpec, Package, Source, Spec, TreeSource, UserSpec};
 use document::{Place, Problems};
 use formats::tree::{Content, Entry, Kind, Tree};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, Metadata};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
@@ -97,6 +97,14 @@ impl<'a> RootBuilder<'a> {
                 |patterns: &[String]| patterns.iter().any(|pattern| super::modules::matches(pattern, &path));
             (package.include.is_empty() || any(&package.include)) && !any(&package.exclude)
         };
+        for pattern in &package.include {
+            let fits = |(path, _): &(Vec<u8>, Entry)| {
+                super::modules::matches(pattern, &format!("/{}", String::from_utf8_lossy(path)))
+            };
+            if !entries.is_empty() && !entries.iter().any(fits) {
+                self.problems.add(package.place, format!("`{pattern}` matches nothing in this package"));
+            }
+        }
         for (path, entry) in entries {
             // A folder of a package is only as real as what is in it, unless it is all taken.
             if path.is_empty() || !fits(&path) {
@@ -170,7 +178,12 @@ impl<'a> RootBuilder<'a> {
             let entry = self.attributed(Kind::Directory, directory.attributes, 0o755);
             self.put(directory.place, directory.path.clone(), entry);
         }
+        let mut places = BTreeMap::new();
         for file in &spec.files {
+            if let Some(first) = places.insert(&file.path, file.place) {
+                let path = String::from_utf8_lossy(&file.path).into_owned();
+                self.problems.add(file.place, format!("file /{path} stands twice, first at {first}"));
+            }
             let Some((content, executable)) = self.source(file.place, &file.source) else { continue };
             let mode = if executable { 0o755 } else { 0o644 };
             let mut entry = self.attributed(Kind::File(content), file.attributes, mode);
@@ -181,6 +194,30 @@ impl<'a> RootBuilder<'a> {
         for link in &spec.links {
             self.link(link);
         }
+    }
+
+    /// Links the folders that programs expect at the top to those below /usr, where they are and
+    /// the spec says nothing else (file-hierarchy(7)).
+    pub fn merge_usr(&mut self) {
+        for name in ["bin", "lib", "lib32", "lib64", "sbin"] {
+            let target = format!("usr/{name}");
+            if self.has(&target) && !self.has(name) {
+                let entry = self.entry(Kind::Symlink(target.into_bytes()), 0o777);
+                self.tree.entries.insert(name.as_bytes().to_vec(), entry);
+            }
+        }
+    }
+
+    /// Whether something is at a path, or below it.
+    fn has(&self, path: &str) -> bool {
+        let below = format!("{path}/").into_bytes();
+        self.tree.entries.contains_key(path.as_bytes())
+            || self
+                .tree
+                .entries
+                .range(below.clone()..)
+                .next()
+                .is_some_and(|(path, _)| path.starts_with(&below))
     }
 
     fn attributed(&self, kind: Kind, attributes: Attributes, mode: u16) -> Entry {

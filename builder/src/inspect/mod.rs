@@ -162,6 +162,13 @@ impl Verdict {
     }
 }
 
+impl Args {
+    /// Whether the exit code alone is an answer, as of `verify` and `diff`.
+    pub fn is_judgement(&self) -> bool {
+        matches!(self.command, Command::Verify { .. } | Command::Diff { .. })
+    }
+}
+
 /// Runs a command; its output goes to `out`. That `out` is a pipe nobody reads any more ends the
 /// output and is no error.
 ///

@@ -10,6 +10,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use thiserror::Error;
 
+/// How long a QEMU that gave up its control socket may take to end.
+const DYING: Duration = Duration::from_secs(2);
+
 /// Why a machine did not start, or ended.
 #[derive(Debug, Error)]
 #[allow(missing_docs, reason = "the messages say it")]
@@ -133,6 +136,11 @@ impl Machine {
         match Qmp::accept(&listener, || matches!(child.try_wait(), Ok(None)), on_event) {
             Ok(qmp) => machine.qmp = Some(qmp),
             Err(error) => {
+                // It may be on its way to say why.
+                let patience = Instant::now() + DYING;
+                while machine.child.try_wait()?.is_none() && Instant::now() < patience {
+                    thread::sleep(Duration::from_millis(10));
+                }
                 return Err(match machine.child.try_wait()? {
                     Some(_) => {
                         let Ending { status, stderr } = machine.wait()?;
@@ -190,6 +198,17 @@ impl Machine {
     /// QEMU is gone.
     pub fn reset(&mut self) -> Result<(), MachineError> {
         self.execute("system_reset", &Value::Null).map(drop)
+    }
+
+    /// Asks the guest to end in order (Ctrl-Alt-Delete), and QEMU to end with it.
+    ///
+    /// # Errors
+    /// QEMU is gone.
+    pub fn shut_down(&mut self) -> Result<(), MachineError> {
+        self.execute("set-action", &json!({ "reboot": "shutdown" }))?;
+        let keys: Vec<_> =
+            ["ctrl", "alt", "delete"].iter().map(|key| json!({ "type": "qcode", "data": key })).collect();
+        self.execute("send-key", &json!({ "keys": keys })).map(drop)
     }
 
     /// Any command of QEMU's machine protocol.
