@@ -35,6 +35,19 @@ fn a_blessed_version_that_is_damaged_later_falls_back_too() {
 }
 
 #[test]
+fn a_machine_switched_off_at_once_keeps_its_tries() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let mut spec = Boot::firmware(&disk);
+    let unit = "[Unit]\nAfter=boot-complete.target\n[Service]\nType=oneshot\n\
+                ExecStart=/usr/bin/systemctl poweroff\n[Install]\nWantedBy=multi-user.target\n";
+    give(&mut spec, &disk, &document(&[("off.service", unit)]));
+    Boot::start(&spec).ends_by("guest-shutdown");
+    assert_eq!(disk.entries(), ["slipway_0.1.0+3.efi"]);
+    disk.assert_state_clean();
+}
+
+#[test]
 fn a_boot_without_what_boot_complete_requires_is_not_blessed() {
     let image = Image::older();
     let disk = Disk::of(&image);

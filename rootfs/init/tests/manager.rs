@@ -7,6 +7,7 @@ use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
 use init::journal::{Entry, Filter, read};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 
@@ -346,6 +347,59 @@ fn a_boot_that_does_not_complete_reboots_and_names_the_cause() {
     machine.until("boot failed: boot-complete.target was not reached in time");
     machine.until("slow.service is activating");
     assert_eq!(machine.outcome(), "Reboot");
+}
+
+/// A folder of a service's own may hold anything when it is started again.
+#[test]
+fn hostile_files_of_a_service_neither_hang_nor_mislead() {
+    let mut machine = Machine::boot(
+        &[
+            (
+                "fifo.service",
+                "[Service]\nType=forking\nTimeoutStartSec=1\nPIDFile=@DIR@/fifo.pid\n\
+                 ExecStart=/bin/sh -c 'mkfifo @DIR@/fifo.pid; sleep infinity & true'\n",
+            ),
+            (
+                "link.service",
+                "[Service]\nType=oneshot\nUser=nobody\nRuntimeDirectory=own own/data\nRuntimeDirectoryPreserve=yes\n\
+                 ExecStart=/bin/sh -c 'rmdir /run/own/data; ln -s /etc /run/own/data'\n",
+            ),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    assert_eq!(machine.jobs(Verb::Start, "fifo").len(), 1);
+    assert_eq!(machine.state("fifo.service"), "failed (failed)");
+    assert_eq!(machine.jobs(Verb::Start, "link"), []);
+    assert_eq!(machine.jobs(Verb::Start, "link").len(), 1);
+    assert_eq!(fs::metadata("/etc").unwrap().uid(), 0);
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}
+
+#[test]
+fn a_retried_gate_pulls_in_what_comes_after_it() {
+    let mut machine = Machine::boot(
+        &[
+            (
+                "health.service",
+                "[Unit]\nBefore=boot-complete.target\n[Service]\nType=oneshot\nRemainAfterExit=yes\n\
+                 Restart=on-failure\nRestartSec=0\nExecStart=/bin/sh -c 'mkdir @DIR@/once && exit 1; true'\n",
+            ),
+            (
+                "+bless.service",
+                "[Unit]\nDefaultDependencies=no\nRequires=boot-complete.target\nAfter=boot-complete.target\n\
+                 [Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/true\n",
+            ),
+            (
+                "boot-complete.target",
+                "[Unit]\nRequires=sysinit.target health.service\nAfter=sysinit.target\n",
+            ),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    while machine.state("bless.service") != "active (exited)" {}
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
 }
 
 #[test]

@@ -381,8 +381,13 @@ fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
                 return Err(folder.step);
             }
             if folder.own {
-                check(libc::chown(folder.path.as_ptr(), plan.owner.0, plan.owner.1), folder.step)?;
-                check(libc::chmod(folder.path.as_ptr(), folder.mode), folder.step)?;
+                // Not through a link that the service left there in an earlier run.
+                let flags = libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NOFOLLOW | libc::O_CLOEXEC;
+                let fd = libc::open(folder.path.as_ptr(), flags);
+                check(fd, folder.step)?;
+                check(libc::fchown(fd, plan.owner.0, plan.owner.1), folder.step)?;
+                check(libc::fchmod(fd, folder.mode), folder.step)?;
+                libc::close(fd);
             }
         }
         libc::umask(plan.umask);

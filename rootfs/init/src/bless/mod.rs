@@ -90,6 +90,9 @@ pub enum BlessError {
     /// The ESP cannot be mounted or unmounted.
     #[error(transparent)]
     Mount(#[from] MountError),
+    /// SIGTERM cannot be listened for.
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
     /// The root is not on a block device.
     #[error("the root is not on a block device: {0}")]
     NoSlot(io::Error),

@@ -4,6 +4,8 @@ use super::{CURRENT, Entry};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +19,17 @@ pub struct Limits {
     pub files: u32,
     /// Entries that may wait for the disk.
     pub queue: usize,
+}
+
+impl Limits {
+    /// For a journal in `folder`: a tenth of its file system, and at most [`Self::default`].
+    pub fn of(folder: &Path) -> Self {
+        let most = Self::default();
+        let size = nix::sys::statvfs::statvfs(folder)
+            .map_or(u64::MAX, |found| found.blocks().saturating_mul(found.fragment_size()));
+        let file_bytes = (size / 10 / u64::from(most.files)).clamp(256 << 10, most.file_bytes);
+        Self { file_bytes, ..most }
+    }
 }
 
 impl Default for Limits {
@@ -38,8 +51,13 @@ enum Message {
 #[derive(Debug)]
 pub struct Journal {
     queue: Option<SyncSender<Message>>,
+    /// Bytes of messages in the queue.
+    waiting: Arc<AtomicUsize>,
     dropped: u64,
 }
+
+/// Bytes that may wait for the disk.
+const WAITING_MAX: usize = 2 << 20;
 
 impl Journal {
     /// Starts the thread that appends to files in `folder`, which is made when it is absent.
@@ -49,16 +67,18 @@ impl Journal {
     /// The thread cannot be started.
     pub fn start(folder: PathBuf, limits: Limits) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(limits.queue);
+        let waiting = Arc::<AtomicUsize>::default();
+        let written = Arc::clone(&waiting);
         thread::Builder::new()
             .name("journal".into())
             .stack_size(128 << 10)
-            .spawn(move || run(&folder, limits, &receiver))?;
-        Ok(Self { queue: Some(sender), dropped: 0 })
+            .spawn(move || run(&folder, limits, &receiver, &written))?;
+        Ok(Self { queue: Some(sender), waiting, dropped: 0 })
     }
 
     /// A journal that keeps nothing: for a machine without STATE.
     pub fn nowhere() -> Self {
-        Self { queue: None, dropped: 0 }
+        Self { queue: None, waiting: Arc::default(), dropped: 0 }
     }
 
     /// Hands an entry over; never waits. If the queue is full it is counted instead, and the
@@ -79,9 +99,18 @@ impl Journal {
                 self.dropped = 0;
             }
         }
+        let bytes = entry.message.len();
+        if self.waiting.load(Ordering::Relaxed) + bytes > WAITING_MAX {
+            self.dropped += 1;
+            return;
+        }
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
         match queue.try_send(Message::Entry(Box::new(entry))) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.dropped += 1,
+            Err(TrySendError::Full(_)) => {
+                self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+                self.dropped += 1;
+            }
             Err(TrySendError::Disconnected(_)) => self.queue = None,
         }
     }
@@ -103,7 +132,7 @@ impl Journal {
     }
 }
 
-fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
+fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>, waiting: &AtomicUsize) {
     let mut file: Option<(File, u64)> = None;
     let mut buffer = Vec::with_capacity(16 << 10);
     while let Ok(first) = queue.recv() {
@@ -113,6 +142,7 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
         while let Some(message) = next {
             match message {
                 Message::Entry(entry) => {
+                    waiting.fetch_sub(entry.message.len(), Ordering::Relaxed);
                     // Writing into a vector cannot fail, and the entry has string keys only.
                     let _ = serde_json::to_writer(&mut buffer, &*entry);
                     buffer.push(b'\n');
@@ -120,14 +150,17 @@ fn run(folder: &Path, limits: Limits, queue: &Receiver<Message>) {
                 Message::Flush(done) => flushes.push(done),
             }
             next = if buffer.len() < 64 << 10 { queue.try_recv().ok() } else { None };
-            if next.is_none() && flushes.is_empty() && !gathered {
+            if next.is_none() && buffer.len() < 64 << 10 && flushes.is_empty() && !gathered {
                 gathered = true;
                 thread::sleep(GATHER);
                 next = queue.try_recv().ok();
             }
         }
-        if append(folder, limits, &mut file, &buffer).is_err() {
+        if let Err(error) = append(folder, limits, &mut file, &buffer) {
             file = None; // opened anew for the next batch: the folder may come later
+            if error.kind() == io::ErrorKind::StorageFull {
+                make_room(folder, limits);
+            }
         }
         buffer.clear();
         if !flushes.is_empty()
@@ -159,6 +192,14 @@ fn append(folder: &Path, limits: Limits, file: &mut Option<(File, u64)>, bytes: 
     file.write_all(bytes)?;
     *size += bytes.len() as u64;
     Ok(())
+}
+
+/// Gives up the oldest entries of a full disk. What fails is tried again with the next batch.
+fn make_room(folder: &Path, limits: Limits) {
+    let _ = match super::files(folder).first() {
+        Some(oldest) if !oldest.ends_with(CURRENT) => fs::remove_file(oldest),
+        _ => rotate(folder, limits.files.max(2)),
+    };
 }
 
 /// Opens the current file; a line torn by a power cut is ended, so that the next is whole.
@@ -230,7 +271,7 @@ mod tests {
     #[test]
     fn a_full_queue_drops_and_counts() {
         let (sender, receiver) = sync_channel(2);
-        let mut journal = Journal { queue: Some(sender), dropped: 0 };
+        let mut journal = Journal { queue: Some(sender), waiting: Arc::default(), dropped: 0 };
         for number in 0..5 {
             journal.send(entry(&number.to_string()));
         }

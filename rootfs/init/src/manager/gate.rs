@@ -120,9 +120,11 @@ impl Manager {
     pub(super) fn gate_changed(&mut self, to: ActiveState) {
         if self.gate.verdict == Verdict::Retrying && to.is_active() && self.ending.is_none() {
             self.gate.verdict = Verdict::Pending;
-            let target = self.gate.gate.target.clone();
-            if let Err(error) = self.enqueue(&target, JobKind::Start, Mode::Replace) {
-                self.gate_failed(&error.to_string());
+            // The default target too: it wants what comes after the gate.
+            for target in [self.gate.gate.target.clone(), self.gate.default.clone()] {
+                if let Err(error) = self.enqueue(&target, JobKind::Start, Mode::Replace) {
+                    self.gate_failed(&error.to_string());
+                }
             }
         }
     }

@@ -163,7 +163,7 @@ impl Manager {
         let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
         let journal = match &paths.journal {
             Some(folder) => {
-                Journal::start(folder.clone(), Limits::default()).map_err(io_error("journal thread"))?
+                Journal::start(folder.clone(), Limits::of(folder)).map_err(io_error("journal thread"))?
             }
             None => Journal::nowhere(),
         };

@@ -2,7 +2,7 @@
 
 use super::Manager;
 use super::poll::Source;
-use super::spawn::Prepared;
+use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
 use crate::unit::config::Phase;
 use nix::errno::Errno;
@@ -236,7 +236,7 @@ impl Manager {
             };
             return self.events.push_back((unit, Event::MainFound(pid)));
         };
-        let pid = fs::read_to_string(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let pid = read_small(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
         if let Some(pid) = pid.filter(|pid| self.adopt_main(unit, *pid)) {
             self.pid_files.remove(&unit);
             self.cgroups.unwatch_file(unit);

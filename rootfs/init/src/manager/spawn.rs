@@ -14,6 +14,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use sys::process::{Folder, Plan, Step, Stream as ChildStream};
 
@@ -21,7 +22,7 @@ use sys::process::{Folder, Plan, Step, Stream as ChildStream};
 const SEARCH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin";
 
 /// The largest environment file read.
-const MAX_ENVIRONMENT_BYTES: u64 = 1 << 20;
+const MAX_SMALL_BYTES: u64 = 1 << 20;
 
 /// Why a process was not even forked.
 #[derive(Debug, thiserror::Error)]
@@ -186,7 +187,7 @@ impl Manager {
         }
         found.extend(context.environment.iter().cloned());
         for (path, optional) in &context.environment_files {
-            match read_bounded(path) {
+            match read_small(Path::new(path)) {
                 Ok(text) => found.extend(environment_file(&text)),
                 Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(SpawnError::EnvironmentFile { path: path.clone(), error }),
@@ -255,10 +256,15 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((read, write))
 }
 
-fn read_bounded(path: &str) -> io::Result<String> {
-    let file = fs::File::open(path)?;
+/// A small regular file; what else a service may put in its place could block, or never end.
+pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
+    let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
+    }
     let mut text = String::new();
-    file.take(MAX_ENVIRONMENT_BYTES).read_to_string(&mut text)?;
+    file.take(MAX_SMALL_BYTES).read_to_string(&mut text)?;
     Ok(text)
 }
 

@@ -60,8 +60,8 @@ fn copy_tree(from: &Path, to: &Path) -> Result<(), SetupError> {
 /// The id in `path`, made when it is not there or damaged.
 fn machine_id(path: &Path) -> Result<String, SetupError> {
     let is_id = |text: &str| text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    match fs::read_to_string(path) {
-        Ok(text) if is_id(text.trim_end()) => return Ok(text.trim_end().to_owned()),
+    match fs::read(path).map(String::from_utf8) {
+        Ok(Ok(text)) if is_id(text.trim_end()) => return Ok(text.trim_end().to_owned()),
         Ok(_) => {}
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(cause) => return Err(SetupError::File { verb: "read", path: path.to_owned(), cause }),
@@ -117,7 +117,7 @@ mod tests {
         let id = machine_id(&path).unwrap();
         assert_eq!(machine_id(&path).unwrap(), id);
         assert_eq!((id.len(), &id[12..13]), (32, "4"));
-        fs::write(&path, "").unwrap();
+        fs::write(&path, b"\xff\xfe").unwrap();
         let again = machine_id(&path).unwrap();
         assert_ne!(again, id);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

@@ -166,7 +166,8 @@ fn content(machine_id: &str, mtime: i64) -> Tree {
 fn make_folders(var: &Path) -> Result<(), SetupError> {
     for (name, mode) in FOLDERS {
         let path = var.join(name);
-        if !path.exists() {
+        // A link that leads nowhere is somebody's choice as well.
+        if fs::symlink_metadata(&path).is_err() {
             SetupError::creating(&path, fs::create_dir(&path))?;
             SetupError::creating(&path, fs::set_permissions(&path, fs::Permissions::from_mode(mode.into())))?;
         }
