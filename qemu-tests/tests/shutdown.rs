@@ -1,6 +1,6 @@
 //! The orderly end: units stopped in reverse order, STATE unmounted clean, machine off or on again.
 
-use qemu_tests::{Boot, Disk, Image, POWER_OFF, document, give, row};
+use qemu_tests::{Boot, Disk, Image, POWER_OFF, document, give, oneshot, row};
 
 /// A unit that says when it starts and when it stops.
 fn talker(name: &str, dependencies: &str) -> String {
@@ -31,6 +31,20 @@ fn poweroff_stops_units_in_reverse_order_and_leaves_state_clean() {
     disk.assert_state_clean();
     let journal = disk.state_file("/log/journal/system.jsonl");
     assert!(journal.contains("first stops"), "the journal's end is on the disk: {journal}");
+}
+
+#[test]
+fn state_is_left_clean_whatever_is_mounted_from_it_and_over_it() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let script = "busybox mkdir /var/data /run/data; busybox mount --bind /var/data /run/data; \
+                  echo kept > /run/data/file; busybox mount -t tmpfs none /var";
+    let user_data = document(&[("mounts.service", &oneshot("", script)), POWER_OFF]);
+    let mut spec = Boot::direct(&disk, &image);
+    give(&mut spec, &disk, &user_data);
+    Boot::start(&spec).ends_by("guest-shutdown");
+    disk.assert_state_clean();
+    assert_eq!(disk.state_file("/data/file"), "kept\n");
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Mounting: mount(2), umount2(2), and what changes the root directory.
 
 use nix::mount::{MntFlags, MsFlags, umount2};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -170,9 +172,51 @@ pub fn unmount(target: &Path) -> Result<(), MountError> {
 /// There is no such path, or the file system is on no block device.
 pub fn device_of(path: &Path) -> io::Result<PathBuf> {
     let number = fs::metadata(path)?.dev();
-    let (major, minor) = (nix::sys::stat::major(number), nix::sys::stat::minor(number));
+    node_of((nix::sys::stat::major(number), nix::sys::stat::minor(number)))
+}
+
+/// The node of the block device with a number.
+///
+/// # Errors
+/// There is no such block device.
+pub fn node_of((major, minor): (u64, u64)) -> io::Result<PathBuf> {
     let link = fs::read_link(format!("/sys/dev/block/{major}:{minor}"))?;
     Ok(Path::new("/dev").join(link.file_name().unwrap_or_default()))
+}
+
+/// One mount of this process's namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountPoint {
+    /// Major and minor number of the file system's device.
+    pub device: (u64, u64),
+    /// Where it is.
+    pub target: PathBuf,
+}
+
+/// All mounts, in the order in which they were made: `/proc/self/mountinfo`, proc(5).
+///
+/// # Errors
+/// It cannot be read.
+pub fn mounts() -> io::Result<Vec<MountPoint>> {
+    Ok(fs::read("/proc/self/mountinfo")?.split(|byte| *byte == b'\n').filter_map(mount_point).collect())
+}
+
+fn mount_point(line: &[u8]) -> Option<MountPoint> {
+    let mut fields = line.split(|byte| *byte == b' ');
+    let (major, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+    let mut target = Vec::new();
+    let mut raw = fields.nth(1)?;
+    // Space, tab, line feed and backslash are written as \ooo.
+    while let [first, rest @ ..] = raw {
+        let octal =
+            rest.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match octal.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => (raw, _) = (&rest[3..], target.push(byte)),
+            None => (raw, _) = (rest, target.push(*first)),
+        }
+    }
+    let target = PathBuf::from(OsString::from_vec(target));
+    Some(MountPoint { device: (major.parse().ok()?, minor.parse().ok()?), target })
 }
 
 /// Waits until no file system is mounted from `device` any more. After [`unmount`] one can be for
@@ -207,4 +251,18 @@ pub fn switch_root(root: &Path) -> Result<(), MountError> {
         nix::unistd::chdir("/")
     };
     switch().map_err(|cause| MountError::SwitchRoot { root: root.into(), cause: cause.into() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_mountinfo() {
+        let line = br"36 35 254:4 /data /run/a\040b\134c rw,noatime master:1 - ext4 /dev/vda4 rw";
+        let found = mount_point(line).unwrap();
+        assert_eq!(found, MountPoint { device: (254, 4), target: r"/run/a b\c".into() });
+        assert_eq!(mount_point(b""), None);
+        assert!(mounts().unwrap().iter().any(|mount| mount.target == Path::new("/")));
+    }
 }

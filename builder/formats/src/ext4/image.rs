@@ -219,6 +219,15 @@ impl<R: ReadAt> Image<R> {
         let is_index = inode.flags & INDEX_FLAG != 0
             && (first
                 || (get32(&block, 0) == Some(0) && get16(&block, 4).map(usize::from) == Some(block.len())));
+        // What other readers take for a node of the index; not all of them check how long it says it is.
+        let whole = get16(&block, 4).map(usize::from) == Some(block.len());
+        if inode.flags & INDEX_FLAG != 0 && (first || whole) {
+            let limit = if first { 0x20 } else { 8 };
+            let count = get16(&block, limit + 2).map_or(usize::MAX, usize::from);
+            if count > (block.len() - limit - 8) / 8 {
+                return Err(ReadError::DirectoryEntry { number, offset: start + limit as u64 });
+            }
+        }
         let (names, tail) = block.split_at(block.len() - 12);
         if self.superblock.has_checksums() && !is_index && tail[..8] == [0, 0, 0, 0, 12, 0, 0, 0xde] {
             let seed = inode_seed(self.superblock.checksum_seed, number, inode.generation);
