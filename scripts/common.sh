@@ -14,17 +14,29 @@ export SLIPWAY_PROGRAMS=${SLIPWAY_PROGRAMS:-$bin}
 
 as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
 
+# missing_packages NAME...: those that are not installed.
+missing_packages() {
+    local name
+    for name in "$@"; do
+        dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || echo "$name"
+    done
+}
+
 # need_packages NAME...: installs the Debian packages that are missing.
 need_packages() {
-    local missing=() name
-    for name in "$@"; do
-        dpkg-query -W -f '${db:Status-Abbrev}' "$name" 2>/dev/null | grep -q '^ii' || missing+=("$name")
-    done
-    if [ ${#missing[@]} -gt 0 ]; then
+    local missing round
+    mapfile -t missing < <(missing_packages "$@")
+    [ ${#missing[@]} -gt 0 ] || return 0
+    as_root apt-get update -qq >&2
+    # Twice if need be: a package of another suite makes room for one of this suite by going itself.
+    for round in 1 2; do
         echo "installing ${missing[*]}" >&2
-        as_root apt-get update -qq >&2
         as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-    fi
+        mapfile -t missing < <(missing_packages "$@")
+        [ ${#missing[@]} -gt 0 ] || return 0
+    done
+    echo "error: apt-get does not keep ${missing[*]}" >&2
+    exit 1
 }
 
 # need_rust: a compiler that is new enough. Debian's own is too old; from Debian 13 on it has rustup.

@@ -1,6 +1,6 @@
 //! The applets and their names.
 
-use init::bless;
+use init::bless::{self, Outcome, Proof};
 use init::control::{Request, Response, SOCKET, client, journalctl, systemctl};
 use std::path::Path;
 use std::process::ExitCode;
@@ -78,8 +78,18 @@ fn status(_: &str, _: &[String]) -> ExitCode {
     }
 }
 
-fn bless(_: &str, _: &[String]) -> ExitCode {
-    match bless::run() {
+/// `bless [--unread]`: the latter without reading the slot, and silent when nothing was to do.
+fn bless(_: &str, arguments: &[String]) -> ExitCode {
+    let proof = match arguments {
+        [] => Proof::WholeSlot,
+        [option] if option == "--unread" => Proof::BootOnly,
+        _ => {
+            eprintln!("error: bless takes --unread and nothing else\nhint: bless [--unread]");
+            return ExitCode::from(2);
+        }
+    };
+    match bless::run(proof) {
+        Ok(Outcome::NotCounted | Outcome::Unchanged { .. }) if proof == Proof::BootOnly => ExitCode::SUCCESS,
         Ok(outcome) => {
             println!("slipway: blessed: {outcome}");
             ExitCode::SUCCESS

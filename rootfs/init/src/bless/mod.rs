@@ -25,6 +25,15 @@ use sys::mount::{Flags, Mount, MountError};
 /// Where the ESP is mounted for the moment it takes, seen by this process only.
 const MOUNT_POINT: &str = "/efi";
 
+/// Whether the slot is read before its version is blessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// Every block of it.
+    WholeSlot,
+    /// What the boot has read; for a machine that is being switched off.
+    BootOnly,
+}
+
 /// What [`run`] did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
@@ -90,9 +99,6 @@ pub enum BlessError {
     /// The ESP cannot be mounted or unmounted.
     #[error(transparent)]
     Mount(#[from] MountError),
-    /// SIGTERM cannot be listened for.
-    #[error("cannot listen for signals: {0}")]
-    Signals(io::Error),
     /// The root is not on a block device.
     #[error("the root is not on a block device: {0}")]
     NoSlot(io::Error),
@@ -114,14 +120,16 @@ impl BlessError {
     }
 }
 
-/// Reads the slot through and gives the booted entry its full count of tries back.
+/// Gives the booted entry its full count of tries back, once its slot has proven itself.
 ///
 /// To be called in a process of its own: it gets a mount namespace of its own.
 ///
 /// # Errors
 /// See [`BlessError`]. The entry then has its old name, or the new one if only unmounting failed.
-pub fn run() -> Result<Outcome, BlessError> {
-    slot::read_through()?;
+pub fn run(proof: Proof) -> Result<Outcome, BlessError> {
+    if proof == Proof::WholeSlot {
+        slot::read_through()?;
+    }
     let variable = |name: &'static str| {
         sys::efivar::read_loader(name).map_err(|cause| BlessError::Variable { name, cause })
     };

@@ -2,29 +2,22 @@
 
 use super::BlessError;
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
 const PIECE: usize = 1 << 20;
 
-/// Reads every block of the device that the root is on, or until SIGTERM comes. What was read is
-/// dropped from memory, for nobody asked for it.
+/// Reads every block of the device that the root is on. What was read is dropped from memory, for
+/// nobody asked for it.
 pub(super) fn read_through() -> Result<(), BlessError> {
-    let mut stop = SigSet::empty();
-    stop.add(Signal::SIGTERM);
-    let blocked = stop.thread_block();
-    let signals = blocked.and_then(|()| SignalFd::with_flags(&stop, SfdFlags::SFD_NONBLOCK));
-    let signals = signals.map_err(|errno| BlessError::Signals(errno.into()))?;
     let device = sys::mount::device_of(Path::new("/")).map_err(BlessError::NoSlot)?;
     let mut file = File::open(&device).map_err(BlessError::file("open", &device))?;
     let mut piece = vec![0; PIECE];
     let mut done = 0;
     loop {
         let count = file.read(&mut piece).map_err(BlessError::file("read", &device))?;
-        if count == 0 || signals.read_signal().is_ok_and(|signal| signal.is_some()) {
+        if count == 0 {
             return Ok(());
         }
         // Advice; without it the blocks stay until their memory is wanted.
