@@ -21,6 +21,8 @@ struct Bench {
     slipway: PathBuf,
     /// Where inputs and images are made.
     folder: PathBuf,
+    /// A folder on a disk.
+    disk: PathBuf,
     /// Runs of each measurement.
     runs: usize,
     /// Whether all figures met their targets.
@@ -48,16 +50,19 @@ fn main() -> ExitCode {
 
 fn run() -> Result<bool> {
     let mut arguments = std::env::args_os().skip(1);
-    let (Some(slipway), Some(folder), Some(runs)) = (arguments.next(), arguments.next(), arguments.next())
+    let (Some(slipway), Some(folder), Some(disk), Some(runs)) =
+        (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("usage: bench SLIPWAY FOLDER RUNS [image] [build] [boot]".into());
+        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot]".into());
     };
     let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
     let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
     let wanted = |name: &str| chosen.is_empty() || chosen.iter().any(|chosen| chosen == name);
     let folder = tempfile::Builder::new().prefix("slipway-bench-").tempdir_in(folder)?;
     let runs = runs.ok_or("RUNS is a number above 0")?;
-    let mut bench = Bench { slipway: slipway.into(), folder: folder.path().to_owned(), runs, good: true };
+    let folder_path = folder.path().to_owned();
+    let mut bench =
+        Bench { slipway: slipway.into(), folder: folder_path, disk: disk.into(), runs, good: true };
     println!("{runs} runs each, medians; load before: {}", measure::load());
     if wanted("image") {
         image::run(&mut bench)?;

@@ -9,7 +9,7 @@ use super::sbom::sbom;
 use super::sink::FileSink;
 use super::sparse::SparseReader;
 use super::{BuildError, Context};
-use crate::inputs::cache::hash_of;
+use crate::inputs::cache::{Hash, hash_of};
 use crate::spec::{Output, Spec};
 use document::Problem;
 use formats::ext4;
@@ -253,12 +253,22 @@ fn one_output(
         }
         &made
     };
-    file.sync_all().map_err(io("output"))?;
     let stage = context.progress.stage("hash", None);
     stage.note(output.suffix());
-    let (sha256, size) = SparseReader::new(file).and_then(hash_of).map_err(io("output"))?;
+    let (sha256, size) = synced_and_hashed(file).map_err(io("output"))?;
     stage.advance(size);
     Ok(OutputFile { file: name, size, sha256: sha256.to_string() })
+}
+
+/// Hashes a finished file from memory while its bytes go to the disk.
+fn synced_and_hashed(file: &File) -> io::Result<(Hash, u64)> {
+    std::thread::scope(|scope| {
+        let synced = scope.spawn(|| file.sync_all());
+        let hashed = SparseReader::new(file).and_then(hash_of);
+        let died = || Err(io::Error::other("the thread that syncs died"));
+        synced.join().unwrap_or_else(|_| died())?;
+        hashed
+    })
 }
 
 fn bytes_of(content: &Content) -> io::Result<Vec<u8>> {
