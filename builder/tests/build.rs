@@ -154,6 +154,24 @@ error: image.yaml:11:9: unit a.service is to be enabled but has no [Install] sec
 }
 
 #[test]
+fn outputs_do_not_grow_in_a_tree() {
+    let project = Project::new();
+    project.lock();
+    std::os::unix::fs::symlink("tree/usr", project.path("elsewhere")).unwrap();
+    for out in ["tree", "tree/usr/out", "elsewhere/new/out"] {
+        let output = project.build(out);
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8(output.stderr).unwrap();
+        let wanted =
+            format!("image.yaml:7:9: the output folder {} lies in tree", project.path(out).display());
+        assert!(said.contains(&wanted), "{said}");
+    }
+    assert_eq!(listing(&project.path("tree")), ["usr"]);
+    assert_eq!(listing(&project.path("tree/usr")), ["share"]);
+    assert_done(&project.build("trees"));
+}
+
+#[test]
 fn the_root_has_one_usr_and_no_file_twice() {
     let project = Project::new();
     project.lock();

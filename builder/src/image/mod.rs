@@ -20,7 +20,7 @@ use crate::inputs::cache::Cache;
 use crate::inputs::lock::Lock;
 use crate::inputs::{InputError, Store, pin_file, pin_package};
 use crate::progress::Progress;
-use crate::spec::{KernelInput, LoaderInput, PackageInput, Spec};
+use crate::spec::{KernelInput, LoaderInput, PackageInput, Spec, TreeSource};
 use document::Problem;
 use fresh::{Memory, Seen};
 use nix::fcntl::{Flock, FlockArg};
@@ -251,6 +251,7 @@ pub fn fetch(file: &Path, context: &Context<'_>) -> Result<usize, BuildError> {
 pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built, BuildError> {
     let spec = read_spec(file)?;
     let lock = read_lock(file)?;
+    refuse_output_in_trees(file, folder, &spec)?;
     let is_new = !folder.exists();
     fs::create_dir_all(folder).map_err(|source| BuildError::File { path: folder.to_owned(), source })?;
     let built = build_into(file, folder, &spec, &lock, context);
@@ -259,6 +260,32 @@ pub fn build(file: &Path, folder: &Path, context: &Context<'_>) -> Result<Built,
         let _ = fs::remove_dir(folder);
     }
     built
+}
+
+/// Outputs that grow in a tree would be part of the next image, and half of this one.
+fn refuse_output_in_trees(file: &Path, folder: &Path, spec: &Spec) -> Result<(), BuildError> {
+    // A folder that is not there yet comes to be below the part that is.
+    let current = Path::new(".");
+    let parts = folder.ancestors().map(|part| if part.as_os_str().is_empty() { current } else { part });
+    let there = parts.map(fs::canonicalize).find_map(Result::ok);
+    let is_in = |tree: &&TreeSource| {
+        let tree = fs::canonicalize(folder_of(file).join(&tree.source));
+        there.as_ref().is_some_and(|there| tree.is_ok_and(|tree| there.starts_with(tree)))
+    };
+    let problems: Vec<Problem> = spec
+        .trees
+        .iter()
+        .filter(is_in)
+        .map(|tree| Problem {
+            place: tree.place,
+            message: format!("the output folder {} lies in tree {}", folder.display(), tree.source.display()),
+        })
+        .collect();
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let hints = vec!["choose a folder outside of it with --output"];
+    Err(BuildError::Document { file: file.to_owned(), problems, hints })
 }
 
 fn build_into(
