@@ -8,7 +8,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// The largest capability number of Linux 6.1 (`CAP_CHECKPOINT_RESTORE`).
 pub const LAST_CAPABILITY: u32 = 40;
@@ -567,6 +567,29 @@ pub fn reserve_standard_streams() -> io::Result<()> {
         }
         std::mem::forget(fd); // stays open for the life of the process
     }
+}
+
+/// The first descriptor passed by `LISTEN_FDS=` (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
+const FIRST_PASSED: i32 = 3;
+
+/// Takes the `count` descriptors that this process was started with from 3 on, and makes them
+/// close-on-exec. The second call gives none, and so does a count that reaches a closed one.
+///
+/// To be called before this process opens any descriptor of its own.
+pub fn take_passed(count: i32) -> Vec<OwnedFd> {
+    static TAKEN: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+    if TAKEN.swap(true, std::sync::atomic::Ordering::Relaxed) {
+        return Vec::new();
+    }
+    let open = |fd: &i32| {
+        // SAFETY: fcntl with F_SETFD touches no memory; a closed descriptor is an error.
+        unsafe { libc::fcntl(*fd, libc::F_SETFD, libc::FD_CLOEXEC) == 0 }
+    };
+    (FIRST_PASSED..FIRST_PASSED.saturating_add(count))
+        .take_while(open)
+        // SAFETY: it is open, and nobody else owns it: it was passed to this process for this.
+        .map(|fd| unsafe { OwnedFd::from_raw_fd(fd) })
+        .collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,1 @@
+//! Time and the machine's identity: the NTP client, `timedatectl` and `hostnamectl`.

@@ -1,0 +1,1 @@
+//! The device manager: uevents, modules by alias, and the names below `/dev/disk`.

@@ -1,0 +1,1 @@
+//! Links, addresses and routes from `.link`, `.netdev` and `.network` files: the network service and `networkctl`.

@@ -1,0 +1,6 @@
+//! What the host services have in common: [`call`] lets their commands talk to them, [`notify`]
+//! talks to PID 1, [`activation`] takes the sockets that PID 1 listens on for them.
+
+pub mod activation;
+pub mod call;
+pub mod notify;

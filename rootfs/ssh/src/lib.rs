@@ -1,0 +1,1 @@
+//! The SSH server and its sessions: `sshd` and `loginctl`.
