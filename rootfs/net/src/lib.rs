@@ -1,1 +1,4 @@
 //! Links, addresses and routes from `.link`, `.netdev` and `.network` files: the network service and `networkctl`.
+
+pub mod config;
+pub mod netlink;
