@@ -260,7 +260,11 @@ impl Raw {
 
 /// A value that an empty assignment resets.
 fn read<T>(line: &Line, wanted: &'static str, value: Option<T>) -> Result<Option<T>, Fault> {
-    if line.entry.value.is_empty() { Ok(None) } else { value.map(Some).ok_or_else(|| line.value_fault(wanted)) }
+    if line.entry.value.is_empty() {
+        Ok(None)
+    } else {
+        value.map(Some).ok_or_else(|| line.value_fault(wanted))
+    }
 }
 
 #[cfg(test)]

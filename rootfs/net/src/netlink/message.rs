@@ -356,7 +356,7 @@ pub fn parse_link(body: &[u8]) -> Option<Link> {
             }
             52 => {
                 link.alternative_names =
-                    attributes(value).filter(|(kind, _)| *kind == 53).map(|(_, name)| text(name)).collect()
+                    attributes(value).filter(|(kind, _)| *kind == 53).map(|(_, name)| text(name)).collect();
             }
             _ => {}
         }
