@@ -2,5 +2,7 @@
 
 pub mod config;
 pub mod dhcp4;
+pub mod dhcp6;
 pub mod names;
 pub mod netlink;
+pub mod router;
