@@ -10,6 +10,7 @@ pub mod dm;
 pub mod efivar;
 pub mod modules;
 pub mod mount;
+pub mod packet;
 pub mod power;
 pub mod process;
 pub mod random;

@@ -8,10 +8,10 @@ use super::config::{
 };
 use super::name::UnitName;
 use super::specifier::{Facts, expand};
-use super::syntax::Entry;
 use super::value;
 use super::words::split;
 use super::{Fault, unsupported};
+use inifile::Entry;
 use std::path::PathBuf;
 
 /// Applies `entry` to `unit`. The outcome of an empty value is as systemd's: lists are emptied,

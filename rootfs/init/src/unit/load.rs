@@ -4,7 +4,7 @@
 use super::config::{BadSetting, LoadState, Relation, Unit};
 use super::name::UnitName;
 use super::specifier::Facts;
-use super::{Fault, Problem, directive, syntax};
+use super::{Fault, Problem, directive};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
@@ -185,7 +185,7 @@ impl Loader {
 
 /// Applies the text of one file to a unit and gives what is wrong in it, in the order of the file.
 pub fn apply_text(unit: &mut Unit, path: &Path, bytes: &[u8], facts: &Facts) -> Vec<Problem> {
-    let document = syntax::parse(bytes);
+    let document = inifile::parse(bytes);
     let problem = |line, fault| Problem { path: path.to_owned(), line, fault };
     let mut problems: Vec<_> =
         document.malformed.into_iter().map(|(line, bad)| problem(line, Fault::Malformed(bad))).collect();

@@ -1,6 +1,6 @@
 //! Unit files: from bytes in a search path to typed configuration.
 //!
-//! [`syntax`] reads text, [`directive`] gives each key its meaning, [`load`] merges a unit's file
+//! [`inifile`] reads text, [`directive`] gives each key its meaning, [`load`] merges a unit's file
 //! with its drop-ins, [`install`] makes and removes the links of `[Install]`. Nothing here knows
 //! whether a unit runs: that is [`crate::engine`].
 //!
@@ -15,7 +15,6 @@ pub mod install;
 pub mod load;
 pub mod name;
 pub mod specifier;
-pub mod syntax;
 mod unsupported;
 pub mod value;
 pub mod words;
@@ -42,7 +41,7 @@ pub struct Problem {
 pub enum Fault {
     /// The line has no meaning.
     #[error(transparent)]
-    Malformed(#[from] syntax::Malformed),
+    Malformed(#[from] inifile::Malformed),
     /// systemd has no such section.
     #[error("section [{0}] is not known")]
     UnknownSection(String),

@@ -1,4 +1,4 @@
-//! The text form shared by unit files and drop-ins (systemd.syntax(7)): sections,
+//! The text form shared by unit files, network files and drop-ins (systemd.syntax(7)): sections,
 //! `Key=value`, comments, line continuation. Meaning is given elsewhere.
 
 /// One assignment.
@@ -6,6 +6,8 @@
 pub struct Entry {
     /// The section it stands in, without brackets.
     pub section: String,
+    /// Line of the section's header, from 1: network files have several sections of one name.
+    pub header_line: u32,
     /// The key.
     pub key: String,
     /// The value, continuation lines joined by a space, outer white space removed.
@@ -50,7 +52,7 @@ pub struct Document {
 pub fn parse(bytes: &[u8]) -> Document {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let mut document = Document::default();
-    let mut section: Option<String> = None;
+    let mut section: Option<(String, u32)> = None;
     let mut joined: Option<(u32, Vec<u8>)> = None;
     for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
         let number = u32::try_from(index + 1).unwrap_or(u32::MAX);
@@ -83,7 +85,7 @@ pub fn parse(bytes: &[u8]) -> Document {
     document
 }
 
-fn take_line(document: &mut Document, section: &mut Option<String>, line: u32, text: &[u8]) {
+fn take_line(document: &mut Document, section: &mut Option<(String, u32)>, line: u32, text: &[u8]) {
     let mut report = |problem| document.malformed.push((line, problem));
     let text = match std::str::from_utf8(text) {
         Ok(text) if !text.contains('\0') => text.trim(),
@@ -94,7 +96,7 @@ fn take_line(document: &mut Document, section: &mut Option<String>, line: u32, t
     }
     if let Some(header) = text.strip_prefix('[') {
         match header.strip_suffix(']') {
-            Some(name) => *section = Some(name.to_owned()),
+            Some(name) => *section = Some((name.to_owned(), line)),
             None => report(Malformed::Header(shorten(text))),
         }
         return;
@@ -106,8 +108,9 @@ fn take_line(document: &mut Document, section: &mut Option<String>, line: u32, t
     match section {
         None => report(Malformed::OutsideSection(shorten(key))),
         Some(_) if key.is_empty() => report(Malformed::NoAssignment(shorten(text))),
-        Some(section) => document.entries.push(Entry {
+        Some((section, header_line)) => document.entries.push(Entry {
             section: section.clone(),
+            header_line: *header_line,
             key: key.to_owned(),
             value: value.to_owned(),
             line,

@@ -1,0 +1,126 @@
+//! Keys that systemd has (253) and this service does not act upon: told apart from spelling mistakes.
+
+const MATCH: &str = " Host Virtualization KernelCommandLine KernelVersion Credential Architecture Firmware \
+    PermanentMACAddress WLANInterfaceType SSID BSSID Property Name OriginalName Path Driver Type Kind MACAddress ";
+
+/// `.network`: section, keys.
+const NETWORK: &[(&str, &str)] = &[
+    ("Match", MATCH),
+    (
+        "Link",
+        " ARP Multicast AllMulticast Promiscuous Group RequiredFamilyForOnline BindCarrier Description ",
+    ),
+    (
+        "Network",
+        " DHCPServer IPv6LinkLocalAddressGenerationMode IPv6StableSecretAddress IPv4LLStartAddress IPv4LLRoute \
+         MulticastDNS DNSOverTLS DNSSEC DNSSECNegativeTrustAnchors LLDP EmitLLDP BindCarrier IPMasquerade \
+         IPv6PrivacyExtensions IPv6DuplicateAddressDetection IPv6HopLimit IPv4AcceptLocal IPv4RouteLocalnet \
+         IPv4ProxyARP IPv6ProxyNDP IPv6ProxyNDPAddress IPv6SendRA DHCPPrefixDelegation IPv6MTUBytes \
+         KeepMaster BatmanAdvanced VRF IPoIB IPVLAN IPVTAP MACVLAN MACVTAP MACsec Tunnel ActiveSlave PrimarySlave \
+         IgnoreCarrierLoss KeepConfiguration Xfrm IPv6Token IPv4ReversePathFilter ",
+    ),
+    (
+        "Address",
+        " Peer Broadcast Label HomeAddress DuplicateAddressDetection ManageTemporaryAddress AddPrefixRoute \
+         AutoJoin NetLabel NFTSet RouteMetric ",
+    ),
+    (
+        "Route",
+        " IPv6Preference Protocol InitialCongestionWindow InitialAdvertisedReceiveWindow QuickAck \
+         FastOpenNoCookie TTLPropagate MTUBytes TCPAdvertisedMaximumSegmentSize MultiPathRoute NextHop \
+         TCPCongestionControlAlgorithm TCPRetransmissionTimeoutSec HopLimit ",
+    ),
+    (
+        "DHCPv4",
+        " MUDURL VendorClassIdentifier UserClass DUIDType DUIDRawData IAIDType Anonymize RequestOptions SendOption \
+         SendVendorOption UseSIP UseTimezone FallbackLeaseLifetimeSec RequestBroadcast MaxAttempts ListenPort \
+         DenyList AllowList RouteTable RouteMTUBytes IPServiceType SocketPriority Label InitialCongestionWindow \
+         InitialAdvertisedReceiveWindow QuickAck RapidCommit IAID NetLabel NFTSet UseCaptivePortal Use6RD \
+         IPv6OnlyMode UseGateway RoutesToDNS RoutesToNTP CriticalConnection BlackList ",
+    ),
+    (
+        "DHCPv6",
+        " MUDURL IAID DUIDType DUIDRawData RequestOptions SendOption SendVendorOption UserClass VendorClass \
+         PrefixDelegationHint UnassignedSubnetPolicy RapidCommit SendHostname Hostname UseHostname \
+         UseDelegatedPrefix UseCaptivePortal SendRelease NetLabel NFTSet ",
+    ),
+    (
+        "IPv6AcceptRA",
+        " Token UseGateway UseRoutePrefix UseAutonomousPrefix UseOnLinkPrefix UseMTU UseHopLimit UseICMP6RateLimit \
+         UseReachableTime UseRetransmissionTime UseRedirect UseCaptivePortal UsePREF64 RouteDenyList RouteAllowList \
+         PrefixDenyList PrefixAllowList RouterDenyList RouterAllowList RouteTable RouteMetric QuickAck NetLabel ",
+    ),
+];
+
+const NETWORK_SECTIONS: &str = " SR-IOV Neighbor IPv6AddressLabel RoutingPolicyRule NextHop DHCPServer \
+    DHCPServerStaticLease DHCPPrefixDelegation IPv6SendRA IPv6Prefix IPv6RoutePrefix IPv6PREF64Prefix Bridge \
+    BridgeFDB BridgeMDB BridgeVLAN LLDP CAN IPoIB QDisc NetworkEmulator TokenBucketFilter PIE FlowQueuePIE \
+    StochasticFairBlue StochasticFairnessQueueing BFIFO PFIFO PFIFOHeadDrop PFIFOFast CAKE ControlledDelay \
+    DeficitRoundRobinScheduler DeficitRoundRobinSchedulerClass EnhancedTransmissionSelection \
+    GenericRandomEarlyDetection FairQueueingControlledDelay FairQueueing TrivialLinkEqualizer HierarchyTokenBucket \
+    HierarchyTokenBucketClass HeavyHitterFilter QuickFairQueueing QuickFairQueueingClass DHCP ";
+
+const NETDEV: &[(&str, &str)] = &[
+    ("Match", MATCH),
+    ("NetDev", " Description "),
+    (
+        "Bridge",
+        " HelloTimeSec MaxAgeSec AgeingTimeSec Priority GroupForwardMask DefaultPVID MulticastQuerier \
+         VLANProtocol MulticastIGMPVersion ",
+    ),
+    ("VLAN", " Protocol GVRP MVRP LooseBinding ReorderHeader EgressQOSMaps IngressQOSMaps "),
+    (
+        "VXLAN",
+        " TOS TTL FDBAgeingSec MaximumFDBEntries ReduceARPProxy L2MissNotification L3MissNotification \
+         RouteShortCircuit UDPChecksum UDP6ZeroChecksumTx UDP6ZeroChecksumRx RemoteChecksumTx RemoteChecksumRx \
+         GroupPolicyExtension GenericProtocolExtension PortRange FlowLabel IPDoNotFragment VNIFilter ",
+    ),
+    ("Peer", " "),
+    (
+        "Bond",
+        " TransmitHashPolicy LACPTransmitRate UpDelaySec DownDelaySec LearnPacketIntervalSec AdSelect \
+         AdActorSystemPriority AdUserPortKey AdActorSystem FailOverMACPolicy ARPValidate ARPIntervalSec \
+         ARPIPTargets ARPAllTargets PrimaryReselectPolicy ResendIGMP PacketsPerSlave GratuitousARP \
+         AllSlavesActive DynamicTransmitLoadBalancing MinLinks ",
+    ),
+];
+
+const NETDEV_SECTIONS: &str = " MACVLAN MACVTAP IPVLAN IPVTAP GENEVE BareUDP L2TP L2TPSession MACsec \
+    MACsecReceiveChannel MACsecTransmitChannel MACsecTransmitAssociation MACsecReceiveAssociation Tunnel \
+    FooOverUDP VXCAN Tun Tap WireGuard WireGuardPeer Xfrm VRF BatmanAdvanced IPoIB WLAN ";
+
+const LINK: &[(&str, &str)] = &[
+    ("Match", MATCH),
+    (
+        "Link",
+        " Description Alias MACAddressPolicy NamePolicy AlternativeNamesPolicy AlternativeName TransmitQueues \
+         ReceiveQueues TransmitQueueLength BitsPerSecond Duplex AutoNegotiation WakeOnLan WakeOnLanPassword Port \
+         Advertise ReceiveChecksumOffload TransmitChecksumOffload TCPSegmentationOffload TCP6SegmentationOffload \
+         GenericSegmentationOffload GenericReceiveOffload GenericReceiveOffloadHardware LargeReceiveOffload \
+         ReceivePacketSteeringCPUMask ReceiveVLANCTAGHardwareAcceleration TransmitVLANCTAGHardwareAcceleration \
+         ReceiveVLANCTAGFilter TransmitVLANSTAGHardwareAcceleration NTupleFilter RxChannels TxChannels \
+         OtherChannels CombinedChannels RxBufferSize RxMiniBufferSize RxJumboBufferSize TxBufferSize \
+         RxFlowControl TxFlowControl AutoNegotiationFlowControl GenericSegmentOffloadMaxBytes \
+         GenericSegmentOffloadMaxSegments UseAdaptiveRxCoalesce UseAdaptiveTxCoalesce RxCoalesceSec TxCoalesceSec \
+         RxMaxCoalescedFrames TxMaxCoalescedFrames Unmanaged MDI SR-IOVVirtualFunctions ",
+    ),
+];
+
+fn table(kind: &str) -> (&'static [(&'static str, &'static str)], &'static str) {
+    match kind {
+        "network" => (NETWORK, NETWORK_SECTIONS),
+        "netdev" => (NETDEV, NETDEV_SECTIONS),
+        _ => (LINK, " SR-IOV "),
+    }
+}
+
+/// Whether systemd has this key in this section of a `kind` file and this service does not.
+pub(super) fn key(kind: &str, section: &str, key: &str) -> bool {
+    let (keys, _) = table(kind);
+    keys.iter().any(|(name, keys)| *name == section && keys.contains(&format!(" {key} ")))
+}
+
+/// The same of a whole section.
+pub(super) fn section(kind: &str, section: &str) -> bool {
+    table(kind).1.contains(&format!(" {section} "))
+}
