@@ -182,8 +182,10 @@ mod tests {
         ))
     }
 
+    /// `Some` texts, to compare with.
     fn found(texts: &[&str]) -> Option<Vec<String>> {
-        Some(texts.iter().map(|text| (*text).to_owned()).collect())
+        let owned = texts.iter().map(|text| (*text).to_owned());
+        owned.map(Some).collect()
     }
 
     #[test]

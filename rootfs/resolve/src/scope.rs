@@ -146,7 +146,9 @@ mod tests {
 
     fn link(index: u32, server: &str, domains: &[&str]) -> Link {
         let mut settings = Settings { servers: vec![server.parse().unwrap()], ..Settings::default() };
-        domains.iter().for_each(|domain| settings.domains.add(domain).unwrap());
+        for domain in domains {
+            settings.domains.add(domain).unwrap();
+        }
         Link { index, name: format!("eth{index}"), up: true, multicast: true, settings }
     }
 
