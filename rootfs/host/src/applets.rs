@@ -7,13 +7,15 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 9] = [
+const APPLETS: [(&str, Applet); 11] = [
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("poweroff", power),
     ("reboot", power),
+    ("resolvectl", |_, arguments| ExitCode::from(resolve::resolvectl::main(arguments))),
+    ("resolved", |_, arguments| ExitCode::from(resolve::daemon::main(arguments))),
     ("shutdown", shutdown),
     ("status", status),
     ("systemctl", systemctl),

@@ -1,6 +1,8 @@
 //! What the host services have in common: [`call`] lets their commands talk to them, [`notify`]
-//! talks to PID 1, [`activation`] takes the sockets that PID 1 listens on for them.
+//! talks to PID 1, [`activation`] takes the sockets that PID 1 listens on for them, [`config`] reads
+//! their configuration files.
 
 pub mod activation;
 pub mod call;
+pub mod config;
 pub mod notify;

@@ -6,6 +6,7 @@
 
 pub mod block;
 pub mod child;
+pub mod clock;
 pub mod dm;
 pub mod efivar;
 pub mod modules;
