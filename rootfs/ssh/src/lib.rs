@@ -1,1 +1,20 @@
-//! The SSH server and its sessions: `sshd` and `loginctl`.
+//! The SSH server and its sessions.
+//!
+//! Start with [`server`]. What it decides is pure and stands in modules of its own: who comes in
+//! ([`door`]), which keys open ([`authorized`], [`pattern`]), what is set ([`config`]) and what runs
+//! ([`start`]). A session is a record ([`registry`]) and a cgroup ([`cgroup`]).
+//!
+//! Deliberately absent: passwords, RSA and SHA-1, agent and X11 forwarding, certificates,
+//! compression, and privilege separation: the server is memory-safe, and its children drop root.
+
+pub mod account;
+pub mod authorized;
+pub mod cgroup;
+pub mod config;
+pub mod door;
+pub mod hostkey;
+pub mod pattern;
+pub mod registry;
+pub mod server;
+pub mod start;
+pub mod words;
