@@ -69,10 +69,11 @@ pub struct Found {
 /// The host name is set in any case, and [`Rendered`] tells what was done before an error.
 pub(super) fn set_up(boot_disk: &Path, log: &mut dyn FnMut(&str)) -> (Rendered, Result<(), SetupError>) {
     let mut rendered = Rendered { hostname: hostname::default(), ..Rendered::default() };
-    let parameters = Parameters::read(log);
-    let result = make_homes(log).and_then(|()| render(boot_disk, &parameters, &mut rendered, log));
+    // Reading them takes time, and a machine with a kept document has no use for them.
+    let parameters = if Path::new(KEPT).exists() { None } else { Some(Parameters::read(log)) };
+    let result = make_homes(log).and_then(|()| render(boot_disk, parameters.as_ref(), &mut rendered, log));
     if matches!(rendered.outcome, UserDataOutcome::Rejected { .. }) {
-        recover(&parameters, log);
+        recover(&parameters.unwrap_or_else(|| Parameters::read(log)), log);
     }
     let named = hostname::set(&rendered.hostname);
     (rendered, result.and(named))
@@ -105,7 +106,7 @@ pub fn accept(mut found: Found, log: &mut dyn FnMut(&str)) -> Result<Rendered, S
 
 fn render(
     boot_disk: &Path,
-    parameters: &Parameters,
+    parameters: Option<&Parameters>,
     rendered: &mut Rendered,
     log: &mut dyn FnMut(&str),
 ) -> Result<(), SetupError> {
@@ -131,15 +132,14 @@ fn render(
             Ok(())
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match source::find(boot_disk, parameters, log) {
-                Some(found) => take(found, rendered, log),
-                None => {
-                    if let Some(network) = &parameters.network {
-                        rendered.outcome = UserDataOutcome::Pending { url: network.to_string() };
-                    }
-                    Ok(())
-                }
+            let Some(parameters) = parameters else { return Ok(()) };
+            if let Some(found) = source::find(boot_disk, parameters, log) {
+                return take(found, rendered, log);
             }
+            if let Some(network) = &parameters.network {
+                rendered.outcome = UserDataOutcome::Pending { url: network.to_string() };
+            }
+            Ok(())
         }
         Err(cause) => Err(SetupError::File { verb: "read", path: kept.to_owned(), cause }),
     }
