@@ -6,8 +6,9 @@ use crate::machine::{
     Accel, Disk, Firmware, Machine, MachineError, MachineSpec, NotSeen, Start, find_firmware, prove_kvm,
     vmlinux, write_seed,
 };
-use std::fs;
-use std::io::{self, Read, Write};
+use crate::user_data::{self, Target};
+use cloudconfig::Facts;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use thiserror::Error;
@@ -122,7 +123,10 @@ pub fn prepare(request: &Request, cache: &Cache) -> Result<Prepared, BootError> 
         return Err(BootError::Memory(request.memory_mib));
     }
     let image = OpenImage::open(&request.image)?;
-    let user_data = request.user_data.as_deref().map(read_user_data).transpose()?;
+    let user_data = match &request.user_data {
+        Some(path) => Some(read_user_data(path, &image)?),
+        None => None,
+    };
     let needs_kernel = request.direct || request.accel != Some(Accel::Tcg);
     let kernel = if needs_kernel { Some(kernel_files(&image.uki()?, cache)?) } else { None };
     let start = match (request.direct, &kernel) {
@@ -168,15 +172,10 @@ fn firmware() -> Result<Firmware, BootError> {
 }
 
 /// A document with which the machine will have no trouble.
-fn read_user_data(path: &Path) -> Result<Vec<u8>, BootError> {
-    let read = |file: fs::File| {
-        let mut bytes = Vec::new();
-        // One byte more is enough to be refused.
-        file.take(cloudconfig::SIZE_MAX as u64 + 1).read_to_end(&mut bytes).map(|_| bytes)
-    };
-    let bytes = fs::File::open(path).and_then(read);
-    let bytes = bytes.map_err(|source| BootError::File { path: path.to_owned(), source })?;
-    match cloudconfig::parse(&bytes) {
+fn read_user_data(path: &Path, image: &OpenImage) -> Result<Vec<u8>, BootError> {
+    let bytes = user_data::read(path).map_err(|source| BootError::File { path: path.to_owned(), source })?;
+    // Nothing tells the machine its addresses.
+    match Target::image(image)?.judge(&bytes, &Facts::default()) {
         Ok(_) => Ok(bytes),
         Err(errors) => {
             let shown = path.display();

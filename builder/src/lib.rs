@@ -12,3 +12,4 @@ pub mod machine;
 pub mod progress;
 pub mod spec;
 mod time;
+pub mod user_data;

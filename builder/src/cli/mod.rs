@@ -1,6 +1,7 @@
 //! The command line: arguments in, words and exit codes out. Everything else is the library's.
 
 mod boot;
+mod validate;
 
 use clap::{Parser, Subcommand};
 use slipway::image::{self, BuildError, Context, Interrupt};
@@ -54,6 +55,8 @@ enum Command {
     },
     /// Look into an image, without root and without mounting
     Inspect(slipway::inspect::Args),
+    /// Judge user-data documents as a machine will
+    Validate(validate::Arguments),
     /// Boot an image in QEMU, its console on this terminal
     Boot(boot::Arguments),
 }
@@ -118,6 +121,7 @@ pub fn run() -> ExitCode {
         }
         Command::Lock { spec } => lock(&spec, arguments.quiet),
         Command::Fetch { spec } => fetch(&spec, arguments.quiet),
+        Command::Validate(more) => validate::run(&more, arguments.quiet),
         Command::Boot(more) => cache().and_then(|cache| boot::run(&more, &cache, arguments.quiet)),
     };
     done.map_or_else(Failure::tell, |()| ExitCode::SUCCESS)

@@ -376,11 +376,3 @@ impl Drop for Workplace {
         let _ = fs::remove_dir_all(&self.folder);
     }
 }
-
-/// What is wrong with a user-data document, with places.
-fn user_data_problems(bytes: &[u8]) -> Vec<String> {
-    match cloudconfig::parse(bytes) {
-        Ok(_) => Vec::new(),
-        Err(errors) => errors.iter().map(ToString::to_string).collect(),
-    }
-}

@@ -320,7 +320,7 @@ impl Planner<'_> {
         if let Err(error) = read {
             self.problems.add(*place, format!("{name}: {error}"));
         } else {
-            for problem in super::user_data_problems(&bytes) {
+            for problem in root.judge_user_data(&bytes) {
                 self.problems.add(*place, format!("{name}:{problem}"));
             }
         }

@@ -315,6 +315,54 @@ impl<'a> RootBuilder<'a> {
         Some(bytes)
     }
 
+    /// What is wrong with a user-data document, against what the tree holds so far. Machines of
+    /// the image may be told their addresses.
+    pub fn judge_user_data(&self, document: &[u8]) -> Vec<cloudconfig::Problem> {
+        let text = |path: &[u8]| String::from_utf8_lossy(&self.text(path).unwrap_or_default()).into_owned();
+        let [passwd, group, shadow] = [b"etc/passwd".as_slice(), b"etc/group", b"etc/shadow"].map(text);
+        let image = init::verdict::Image {
+            passwd: &passwd,
+            group: &group,
+            shadow: &shadow,
+            has_program: &|path| self.is_program(path),
+        };
+        init::verdict::judge(document, &cloudconfig::Facts::assumed(), &image).err().unwrap_or_default()
+    }
+
+    /// Whether there is a file at an absolute path, links followed, that may be executed.
+    fn is_program(&self, path: &str) -> bool {
+        let mut left: Vec<Vec<u8>> = path.split('/').rev().map(|part| part.as_bytes().to_vec()).collect();
+        let mut at: Vec<Vec<u8>> = Vec::new();
+        let mut links = 0;
+        while let Some(part) = left.pop() {
+            match part.as_slice() {
+                b"" | b"." => continue,
+                b".." => {
+                    at.pop();
+                    continue;
+                }
+                _ => at.push(part),
+            }
+            let Some(entry) = self.tree.entries.get(&at.join(&b'/')) else { return false };
+            match &entry.kind {
+                Kind::Symlink(target) => {
+                    links += 1;
+                    if links > 40 {
+                        return false;
+                    }
+                    at.pop();
+                    if target.starts_with(b"/") {
+                        at.clear();
+                    }
+                    left.extend(target.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+                }
+                Kind::Directory => {}
+                _ => return left.iter().all(Vec::is_empty) && entry.mode & 0o111 != 0,
+            }
+        }
+        false
+    }
+
     /// Adds the spec's accounts to what `/etc/passwd`, `/etc/group` and `/etc/shadow` hold so far.
     pub fn accounts(&mut self, place: Place, groups: &[GroupSpec], users: &[UserSpec]) {
         if groups.is_empty() && users.is_empty() {

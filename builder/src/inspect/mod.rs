@@ -10,6 +10,7 @@ mod diff;
 mod entry;
 mod error;
 mod extract;
+mod files;
 pub mod image;
 mod list;
 mod overview;
@@ -20,7 +21,6 @@ mod version;
 mod volume;
 
 use clap::Subcommand;
-use image::OpenImage;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -30,6 +30,8 @@ use volume::Volume;
 
 pub use entry::BootEntry;
 pub use error::{EntryProblem, InspectError, Place, UkiProblem};
+pub use files::Files;
+pub use image::OpenImage;
 
 /// What to look at.
 #[derive(Debug, clap::Args)]

@@ -7,7 +7,7 @@ use flate2::read::MultiGzDecoder;
 use std::io::Read;
 
 /// Longest file after unpacking, in bytes: a small document cannot fill memory.
-const UNPACKED_MAX: u64 = 16 << 20;
+const UNPACKED_MAX: usize = 16 << 20;
 
 /// Decodes `content` as `encoding` says; plain text without one.
 pub(crate) fn decode(encoding: Option<&Node>, content: &Node, problems: &Problems) -> Option<Vec<u8>> {
@@ -16,7 +16,9 @@ pub(crate) fn decode(encoding: Option<&Node>, content: &Node, problems: &Problem
     match encoding.text(problems)? {
         "base64" | "b64" => base64(text, content, problems),
         "gzip+base64" | "gzip+b64" | "gz+base64" | "gz+b64" => {
-            gunzip(&base64(text, content, problems)?, content, problems)
+            gunzip(&base64(text, content, problems)?, UNPACKED_MAX)
+                .map_err(|fault| problems.add(content.place, format!("content {fault}")))
+                .ok()
         }
         "gzip" | "gz" => {
             problems.add(encoding.place, "text cannot hold gzip's bytes: use `gzip+base64`");
@@ -40,16 +42,13 @@ fn base64(text: &str, content: &Node, problems: &Problems) -> Option<Vec<u8>> {
         .ok()
 }
 
-fn gunzip(packed: &[u8], content: &Node, problems: &Problems) -> Option<Vec<u8>> {
+/// Unpacks gzip, to at most `limit` bytes. The error goes on from "the content …".
+pub(crate) fn gunzip(packed: &[u8], limit: usize) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
-    let mut limited = MultiGzDecoder::new(packed).take(UNPACKED_MAX + 1);
-    if let Err(error) = limited.read_to_end(&mut bytes) {
-        problems.add(content.place, format!("content is not gzip: {error}"));
-        return None;
+    let mut limited = MultiGzDecoder::new(packed).take(limit as u64 + 1);
+    limited.read_to_end(&mut bytes).map_err(|error| format!("is not gzip: {error}"))?;
+    if bytes.len() > limit {
+        return Err(format!("unpacks to more than {limit} bytes"));
     }
-    if bytes.len() as u64 > UNPACKED_MAX {
-        problems.add(content.place, format!("content unpacks to more than {UNPACKED_MAX} bytes"));
-        return None;
-    }
-    Some(bytes)
+    Ok(bytes)
 }

@@ -60,8 +60,16 @@ pub enum Account {
     Id(u32),
 }
 
-pub(crate) fn read(items: &[Node], problems: &Problems) -> Vec<File> {
-    let mut files: Vec<File> = Vec::new();
+impl std::fmt::Display for Account {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Id(id) => write!(f, "{id}"),
+        }
+    }
+}
+
+pub(crate) fn read(items: &[Node], files: &mut Vec<File>, problems: &Problems) {
     for item in items {
         let Some(fields) = item.fields(problems) else { continue };
         let path_node = fields.required("path");
@@ -85,7 +93,6 @@ pub(crate) fn read(items: &[Node], problems: &Problems) -> Vec<File> {
         let (content, mode) = (content.unwrap_or_default(), mode.unwrap_or(DEFAULT_MODE));
         files.push(File { path, content, mode, owner: owner.flatten() });
     }
-    files
 }
 
 fn first_folder(path: &str) -> Option<&str> {
@@ -103,7 +110,7 @@ fn path(node: &Node, problems: &Problems) -> Option<String> {
     }
 }
 
-fn path_fault(path: &str) -> Option<String> {
+pub(crate) fn path_fault(path: &str) -> Option<String> {
     let Some(relative) = path.strip_prefix('/') else { return Some("is not absolute".to_owned()) };
     if path.len() > PATH_LENGTH_MAX || path.contains('\0') {
         return Some("is longer than 4095 bytes or holds a NUL".to_owned());
@@ -168,7 +175,7 @@ fn owner(node: &Node, problems: &Problems) -> Option<Owner> {
 }
 
 /// A number, or a name as useradd(8) takes it.
-fn account(text: &str) -> Option<Account> {
+pub(crate) fn account(text: &str) -> Option<Account> {
     if text.bytes().all(|byte| byte.is_ascii_digit()) {
         // chown(2) takes the highest number to mean "leave as it is".
         return text.parse().ok().filter(|id| *id != u32::MAX).map(Account::Id);

@@ -18,7 +18,7 @@ pub(crate) fn read(node: &Node, problems: &Problems) -> Option<String> {
     }
 }
 
-fn fault(name: &str) -> Option<&'static str> {
+pub(crate) fn fault(name: &str) -> Option<&'static str> {
     let is_bad_label = |label: &str| {
         label.is_empty() || label.len() > LABEL_MAX || label.starts_with('-') || label.ends_with('-')
     };

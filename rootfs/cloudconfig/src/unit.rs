@@ -1,9 +1,25 @@
 //! `units`
 
-use document::{Node, Problems};
+use crate::text_place::Source;
+use crate::{CheckUnit, Plan};
+use document::{Node, Problem, Problems};
 
 /// Kinds of units that may be given.
-const KINDS: [&str; 8] = ["container", "mount", "path", "service", "slice", "socket", "target", "timer"];
+const KINDS: [&str; 11] = [
+    "container",
+    "link",
+    "mount",
+    "netdev",
+    "network",
+    "path",
+    "service",
+    "slice",
+    "socket",
+    "target",
+    "timer",
+];
+/// Those that are files of systemd.network(5) and its kin: nothing starts or enables them.
+const NETWORK_KINDS: [&str; 3] = ["link", "netdev", "network"];
 /// Longest name of a unit, in bytes (systemd.unit(5)).
 const NAME_MAX: usize = 255;
 
@@ -24,6 +40,20 @@ pub struct Unit {
     pub runtime: bool,
     /// What to do with it at boot.
     pub command: Option<UnitCommand>,
+}
+
+impl Unit {
+    /// Folder of the unit's file: `systemd/system`, or `systemd/network` for `.network`, `.netdev`
+    /// and `.link`, in /etc or /run.
+    pub fn folder(&self) -> String {
+        let base = if self.runtime { "/run" } else { "/etc" };
+        let kind = if self.is_network() { "network" } else { "system" };
+        format!("{base}/systemd/{kind}")
+    }
+
+    fn is_network(&self) -> bool {
+        self.name.rsplit_once('.').is_some_and(|(_, kind)| NETWORK_KINDS.contains(&kind))
+    }
 }
 
 /// A drop-in file of a unit.
@@ -76,8 +106,13 @@ impl UnitCommand {
     }
 }
 
-pub(crate) fn read(items: &[&Node], problems: &Problems) -> Vec<Unit> {
-    let mut units: Vec<Unit> = Vec::new();
+pub(crate) fn read(
+    items: &[&Node],
+    plan: &mut Plan,
+    source: &Source<'_>,
+    check: CheckUnit<'_>,
+    problems: &Problems,
+) {
     for item in items {
         let Some(fields) = item.fields(problems) else { continue };
         let name_node = fields.required("name");
@@ -93,9 +128,27 @@ pub(crate) fn read(items: &[&Node], problems: &Problems) -> Vec<Unit> {
         };
         let place = name_node.map_or(item.place, |node| node.place);
         let command_place = fields.get("command").map(|node| node.place);
+        if !unit.name.is_empty() {
+            // What is wrong with the items themselves was said above.
+            let quiet = Problems::default();
+            let drop_ins =
+                fields.items("drop_ins").iter().filter_map(|item| item.fields(&quiet)?.get("content"));
+            for node in fields.get("content").into_iter().chain(drop_ins) {
+                check_text(&unit.name, node, plan, source, check, problems);
+            }
+        }
         fields.finish();
         if unit.name.is_empty() {
             continue;
+        }
+        if unit.is_network() && (unit.enable || command_place.is_some()) {
+            problems.add(
+                place,
+                format!(
+                    "{} is read by the network service: it cannot be enabled or have a command",
+                    unit.name
+                ),
+            );
         }
         if unit.mask && (unit.content.is_some() || !unit.drop_ins.is_empty() || unit.enable) {
             problems
@@ -105,12 +158,32 @@ pub(crate) fn read(items: &[&Node], problems: &Problems) -> Vec<Unit> {
             problems
                 .add(place, format!("{} is a template: only its instances can have a command", unit.name));
         }
-        if units.iter().any(|other| other.name == unit.name) {
+        if plan.units.iter().any(|other| other.name == unit.name) {
             problems.add(place, format!("unit {} stands twice", unit.name));
         }
-        units.push(unit);
+        plan.units.push(unit);
     }
-    units
+}
+
+/// Judges the text of a unit or drop-in, and places what is wrong in the document.
+fn check_text(
+    name: &str,
+    node: &Node,
+    plan: &mut Plan,
+    source: &Source<'_>,
+    check: CheckUnit<'_>,
+    problems: &Problems,
+) {
+    let Some(text) = node.text(&Problems::default()) else { return };
+    for fault in check(name, text) {
+        let place = source.line_of(node, fault.line);
+        let message = format!("{name}: {}", fault.message);
+        if fault.fatal {
+            problems.add(place, message);
+        } else {
+            plan.warnings.push(Problem { place, message });
+        }
+    }
 }
 
 fn drop_ins(items: &[Node], problems: &Problems) -> Vec<DropIn> {

@@ -12,3 +12,4 @@ pub mod manager;
 pub mod setup;
 pub mod stage1;
 pub mod unit;
+pub mod verdict;

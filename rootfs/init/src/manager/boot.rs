@@ -206,6 +206,7 @@ fn table(report: &SetupReport, facts: &Facts) -> Table {
         UserDataOutcome::None => "none".to_owned(),
         UserDataOutcome::Applied { source, first_boot: true } => format!("applied, from {source}"),
         UserDataOutcome::Applied { .. } => "applied, kept from an earlier boot".to_owned(),
+        UserDataOutcome::Pending { url } => format!("to be fetched from {url}"),
         UserDataOutcome::Rejected { source, errors } => {
             let first = errors.first().map_or("", String::as_str);
             format!("REFUSED, from {source}: {first} ({} errors)", errors.len())

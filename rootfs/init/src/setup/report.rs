@@ -76,6 +76,11 @@ pub enum UserDataOutcome {
         /// Whether it was read from its source in this boot.
         first_boot: bool,
     },
+    /// To be fetched: the manager starts user-data.target first.
+    Pending {
+        /// From where.
+        url: String,
+    },
     /// Refused as a whole: nothing of it was applied or kept.
     Rejected {
         /// Where it was read.

@@ -1,63 +1,12 @@
 //! Writing what a plan asks for.
 
 use crate::setup::SetupError;
-use cloudconfig::{Account, File, Owner, Plan, Unit};
+use cloudconfig::accounts::{Accounts, Home};
+use cloudconfig::{File, Generated, Script, Unit, User};
 use std::fs;
 use std::io;
-use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
-
-/// Names of users and groups, passwd(5) and group(5).
-#[derive(Debug)]
-pub(super) struct Accounts {
-    passwd: String,
-    group: String,
-}
-
-impl Accounts {
-    pub(super) fn read(passwd: &Path, group: &Path) -> Result<Self, SetupError> {
-        let read = |path: &Path| match fs::read_to_string(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
-            other => SetupError::reading(path, other),
-        };
-        Ok(Self { passwd: read(passwd)?, group: read(group)? })
-    }
-
-    /// What the plan names and the machine does not know, each with its place.
-    pub(super) fn unknown(&self, plan: &Plan) -> Vec<String> {
-        let owners = plan.files.iter().filter_map(|file| file.owner.as_ref());
-        owners
-            .filter(|owner| self.resolve(owner).is_none())
-            .map(|owner| format!("{}: no such user or group on this machine", owner.place))
-            .collect()
-    }
-
-    /// Numbers of user and group.
-    fn resolve(&self, owner: &Owner) -> Option<(u32, u32)> {
-        let row = |table: &'_ str, name: &str| -> Option<Vec<String>> {
-            let rows = table.lines().map(|line| line.split(':').map(str::to_owned).collect::<Vec<_>>());
-            rows.into_iter().find(|row| row.first().is_some_and(|first| first == name))
-        };
-        let number = |row: &[String], field: usize| row.get(field)?.parse::<u32>().ok();
-        let (uid, own_group) = match &owner.user {
-            Account::Id(id) => {
-                let is_it = |line: &&str| line.split(':').nth(2) == Some(&id.to_string());
-                let line = self.passwd.lines().find(is_it);
-                (*id, line.and_then(|line| line.split(':').nth(3)?.parse().ok()).unwrap_or(*id))
-            }
-            Account::Name(name) => {
-                let row = row(&self.passwd, name)?;
-                (number(&row, 2)?, number(&row, 3)?)
-            }
-        };
-        let gid = match &owner.group {
-            None => own_group,
-            Some(Account::Id(id)) => *id,
-            Some(Account::Name(name)) => number(&row(&self.group, name)?, 2)?,
-        };
-        Some((uid, gid))
-    }
-}
 
 /// Writes one file below `root`, and the folders above it that are missing.
 pub(super) fn write_file(root: &Path, file: &File, accounts: &Accounts) -> Result<(), SetupError> {
@@ -75,7 +24,7 @@ pub(super) fn write_file(root: &Path, file: &File, accounts: &Accounts) -> Resul
 
 /// Writes the files of one unit below `root`.
 pub(super) fn write_unit(root: &Path, unit: &Unit) -> Result<(), SetupError> {
-    let folder = below(root, if unit.runtime { "/run/systemd/system" } else { "/etc/systemd/system" });
+    let folder = below(root, &unit.folder());
     let path = folder.join(&unit.name);
     if unit.mask {
         make_parents(&path)?;
@@ -94,6 +43,78 @@ pub(super) fn write_unit(root: &Path, unit: &Unit) -> Result<(), SetupError> {
     }
     for drop_in in &unit.drop_ins {
         replace(&folder.join(format!("{}.d", unit.name)).join(&drop_in.name), &drop_in.content)?;
+    }
+    Ok(())
+}
+
+/// Writes passwd, group and shadow below `root`.
+pub(super) fn write_accounts(root: &Path, accounts: &Accounts) -> Result<(), SetupError> {
+    let [passwd, group, shadow] = accounts.texts();
+    for (path, text, mode) in
+        [("/etc/passwd", passwd, 0o644), ("/etc/group", group, 0o644), ("/etc/shadow", shadow, 0o600)]
+    {
+        let path = below(root, path);
+        make_parents(&path)?;
+        SetupError::writing(&path, crate::setup::etc::replace(&path, text.as_bytes(), mode))?;
+    }
+    Ok(())
+}
+
+/// Makes a home, unless it is there. One that is root's is given to its user: a boot that was cut
+/// short may have left it so.
+pub(super) fn make_home(root: &Path, home: &Home) -> Result<(), SetupError> {
+    let path = below(root, &home.path);
+    make_parents(&path)?;
+    match fs::create_dir(&path) {
+        Ok(()) => SetupError::writing(&path, fs::set_permissions(&path, fs::Permissions::from_mode(0o700)))?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(cause) => return Err(SetupError::File { verb: "create", path, cause }),
+    }
+    let owner = SetupError::reading(&path, fs::metadata(&path))?.uid();
+    if owner == home.uid || owner != 0 {
+        return Ok(());
+    }
+    SetupError::writing(&path, chown(&path, Some(home.uid), Some(home.gid)))
+}
+
+/// Writes the keys with which a user may log in, where sshd reads them. They are root's, so that
+/// nobody adds to them at run time.
+pub(super) fn write_keys(root: &Path, user: &str, keys: &[String]) -> Result<(), SetupError> {
+    let path = below(root, super::AUTHORIZED_KEYS).join(user);
+    make_parents(&path)?;
+    let text: String = keys.iter().map(|key| format!("{key}\n")).collect();
+    SetupError::writing(&path, crate::setup::etc::replace(&path, text.as_bytes(), 0o644))
+}
+
+/// Writes the keys of all users that have any.
+pub(super) fn write_all_keys(root: &Path, users: &[User]) -> Result<(), SetupError> {
+    users
+        .iter()
+        .filter(|user| !user.keys.is_empty())
+        .try_for_each(|user| write_keys(root, &user.name, &user.keys))
+}
+
+/// Writes a file that follows from other keys.
+pub(super) fn write_generated(root: &Path, file: &Generated) -> Result<(), SetupError> {
+    let path = below(root, &file.path);
+    make_parents(&path)?;
+    let before = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        other => SetupError::reading(&path, other)?,
+    };
+    SetupError::writing(&path, crate::setup::etc::replace(&path, file.render(&before).as_bytes(), 0o644))
+}
+
+/// Writes a script and the unit that runs it.
+pub(super) fn write_script(root: &Path, script: &Script) -> Result<(), SetupError> {
+    let unit = Path::new("/run/systemd/system").join(script.unit_name());
+    for (path, text, mode) in [
+        (script.path(), script.text.clone(), 0o700),
+        (unit.to_string_lossy().into_owned(), script.unit(), 0o644),
+    ] {
+        let path = below(root, &path);
+        make_parents(&path)?;
+        SetupError::writing(&path, crate::setup::etc::replace(&path, text.as_bytes(), mode))?;
     }
     Ok(())
 }

@@ -1,43 +1,14 @@
 use super::*;
-use cloudconfig::{DropIn, Place};
-use std::os::unix::fs::MetadataExt;
+use cloudconfig::{Account, Content, DropIn, Owner, Place};
 
 const PLACE: Place = Place { line: 3, column: 7 };
 
 fn accounts() -> Accounts {
-    Accounts {
-        passwd: "root:x:0:0:root:/root:/bin/false\ncore:x:500:501::/home/core:/bin/false\n".to_owned(),
-        group: "root:x:0:\nwheel:x:10:core\n".to_owned(),
-    }
+    Accounts::read("core:x:500:501::/home/core:/bin/false\n", "wheel:x:10:core\n", "")
 }
 
 fn owner(user: Account, group: Option<Account>) -> Owner {
     Owner { user, group, place: PLACE }
-}
-
-#[test]
-fn owners_are_found_by_name_and_number() {
-    let name = |name: &str| Account::Name(name.to_owned());
-    let resolve = |user, group| accounts().resolve(&owner(user, group));
-    assert_eq!(resolve(name("core"), None), Some((500, 501)));
-    assert_eq!(resolve(name("core"), Some(name("wheel"))), Some((500, 10)));
-    assert_eq!(resolve(Account::Id(500), None), Some((500, 501)));
-    assert_eq!(resolve(Account::Id(7), None), Some((7, 7)));
-    assert_eq!(resolve(Account::Id(7), Some(Account::Id(8))), Some((7, 8)));
-    assert_eq!(resolve(name("nobody"), None), None);
-    assert_eq!(resolve(name("core"), Some(name("nobody"))), None);
-}
-
-#[test]
-fn an_unknown_owner_is_said_with_its_place() {
-    let file = File {
-        path: "/etc/x".to_owned(),
-        content: vec![],
-        mode: 0o644,
-        owner: Some(owner(Account::Name("nobody".to_owned()), None)),
-    };
-    let plan = Plan { files: vec![file], ..Plan::default() };
-    assert_eq!(accounts().unknown(&plan), ["3:7: no such user or group on this machine"]);
 }
 
 #[test]
@@ -79,4 +50,53 @@ fn units_are_placed_masked_and_extended() {
     assert_eq!(read("etc/systemd/system/a.service.d/10-x.conf"), "[Unit]\n");
     let link = fs::read_link(root.path().join("run/systemd/system/b.service")).unwrap();
     assert_eq!(link, Path::new("/dev/null"));
+}
+
+#[test]
+fn accounts_homes_and_keys_have_their_modes_and_owners() {
+    let root = tempfile::tempdir().unwrap();
+    let home = Home { path: "/var/home/core".to_owned(), uid: 500, gid: 501 };
+    for _ in 0..2 {
+        write_accounts(root.path(), &accounts()).unwrap();
+        make_home(root.path(), &home).unwrap();
+        write_keys(root.path(), "core", &["ssh-ed25519 A".to_owned(), "ssh-ed25519 B".to_owned()]).unwrap();
+    }
+    let seen = |path: &str| {
+        let metadata = fs::metadata(root.path().join(path)).unwrap();
+        (metadata.mode() & 0o7777, metadata.uid(), metadata.gid())
+    };
+    assert_eq!(seen("var/home/core"), (0o700, 500, 501));
+    assert_eq!(seen("etc/shadow").0, 0o600);
+    assert_eq!(seen("etc/passwd").0, 0o644);
+    let keys = root.path().join("etc/ssh/authorized_keys.d/core");
+    assert_eq!(fs::read_to_string(keys).unwrap(), "ssh-ed25519 A\nssh-ed25519 B\n");
+    // What a user made of the home stays.
+    chown(root.path().join("var/home/core"), Some(7), Some(7)).unwrap();
+    make_home(root.path(), &home).unwrap();
+    assert_eq!(seen("var/home/core"), (0o700, 7, 7));
+}
+
+#[test]
+fn generated_files_are_merged_and_scripts_have_a_unit() {
+    let root = tempfile::tempdir().unwrap();
+    fs::create_dir_all(root.path().join("etc/coreos")).unwrap();
+    fs::write(root.path().join("etc/coreos/update.conf"), "GROUP=stable\nA=1\n").unwrap();
+    let file = Generated {
+        path: "/etc/coreos/update.conf".to_owned(),
+        text: Content::Merged(vec![("GROUP".to_owned(), "beta".to_owned())]),
+    };
+    write_generated(root.path(), &file).unwrap();
+    let text = fs::read_to_string(root.path().join("etc/coreos/update.conf")).unwrap();
+    assert_eq!(text, "A=1\nGROUP=beta\n");
+    let script = Script {
+        number: 1,
+        interpreter: "/bin/sh".to_owned(),
+        argument: None,
+        text: "#!/bin/sh\n".to_owned(),
+        place: PLACE,
+    };
+    write_script(root.path(), &script).unwrap();
+    assert!(root.path().join("run/systemd/system/user-data-script-1.service").exists());
+    let mode = fs::metadata(root.path().join("run/slipway/scripts/1")).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }

@@ -15,6 +15,8 @@ pub(super) struct Seed {
     pub(super) kind: &'static str,
     /// The document in it.
     pub(super) document: &'static str,
+    /// The metadata in it.
+    pub(super) metadata: &'static str,
 }
 
 /// What the label says, for a device that begins with `head`.
@@ -35,12 +37,12 @@ pub(super) fn seed(head: &[u8]) -> Option<Seed> {
         return None;
     };
     let label = label.trim_ascii_end().to_ascii_lowercase();
-    let (kind, document) = match label.as_slice() {
-        b"cidata" => ("NoCloud disk", "user-data"),
-        b"config-2" => ("config drive", "openstack/latest/user_data"),
+    let (kind, document, metadata) = match label.as_slice() {
+        b"cidata" => ("NoCloud disk", "user-data", "meta-data"),
+        b"config-2" => ("config drive", "openstack/latest/user_data", "openstack/latest/meta_data.json"),
         _ => return None,
     };
-    Some(Seed { fs_type, kind, document })
+    Some(Seed { fs_type, kind, document, metadata })
 }
 
 impl Seed {

@@ -1,18 +1,17 @@
-//! User-data in an SMBIOS "OEM strings" structure: `slipway.user-data=…`.
+//! Values in an SMBIOS "OEM strings" structure: `slipway.user-data=…`.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-const KEY: &[u8] = b"slipway.user-data=";
 const BASE64: &[u8] = b"base64:";
 
-/// The document in a structure of type 11 (SMBIOS 3.7, sections 6.1.3 and 7.12), as
+/// The value after `key` in a structure of type 11 (SMBIOS 3.7, sections 6.1.3 and 7.12), as
 /// `/sys/firmware/dmi/entries/11-*/raw` gives it. A value that begins with `base64:` is decoded.
 ///
 /// `None`: there is none. An error: its base64 is broken.
-pub(super) fn document(raw: &[u8]) -> Option<Result<Vec<u8>, base64::DecodeError>> {
+pub(super) fn value(raw: &[u8], key: &str) -> Option<Result<Vec<u8>, base64::DecodeError>> {
     let strings = raw.get(usize::from(*raw.get(1)?)..)?;
-    let value = strings.split(|byte| *byte == 0).find_map(|string| string.strip_prefix(KEY))?;
+    let value = strings.split(|byte| *byte == 0).find_map(|string| string.strip_prefix(key.as_bytes()))?;
     Some(match value.strip_prefix(BASE64) {
         Some(packed) => STANDARD.decode(packed.trim_ascii()),
         None => Ok(value.to_vec()),
@@ -22,6 +21,10 @@ pub(super) fn document(raw: &[u8]) -> Option<Result<Vec<u8>, base64::DecodeError
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn document(raw: &[u8]) -> Option<Result<Vec<u8>, base64::DecodeError>> {
+        value(raw, "slipway.user-data=")
+    }
 
     fn structure(strings: &[&[u8]]) -> Vec<u8> {
         let mut raw = vec![11, 5, 0, 1, strings.len() as u8];

@@ -1,9 +1,11 @@
 //! Where user-data comes from, the first that has any: a NoCloud or config-drive disk, QEMU's
 //! `fw_cfg`, SMBIOS, the image.
 
+use super::Found;
 use super::label::{self, Seed};
+use super::parameters::Parameters;
 use super::smbios;
-use cloudconfig::SIZE_MAX;
+use cloudconfig::{SIZE_MAX, metadata};
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -12,38 +14,59 @@ use std::path::{Path, PathBuf};
 const MOUNT_POINT: &str = "/run/slipway/seed";
 /// QEMU's `fw_cfg` device as ACPI names it (QEMU, `docs/specs/fw_cfg`).
 const FW_CFG_DEVICE: &str = "/sys/bus/acpi/devices/QEMU0002:00";
-const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/slipway/user-data/raw";
+const FW_CFG: &str = "/sys/firmware/qemu_fw_cfg/by_name/opt/slipway";
 const SMBIOS: &str = "/sys/firmware/dmi/entries";
 const IMAGE: &str = "/usr/lib/slipway/user-data";
+const DOCUMENT: &str = "user-data";
 
-/// A document that was found.
-pub(super) struct Found {
-    pub(super) document: Vec<u8>,
-    /// Where, for people.
-    pub(super) source: String,
-}
-
-/// Finds the document. A source that cannot be read is said and passed over.
-pub(super) fn find(boot_disk: &Path, log: &mut dyn FnMut(&str)) -> Option<Found> {
-    let named =
-        |document: io::Result<Option<Vec<u8>>>, source: String, log: &mut dyn FnMut(&str)| match document {
-            Ok(document) => document.map(|document| Found { document, source }),
-            Err(error) => {
-                log(&format!("user-data: cannot read {source}: {error}"));
-                None
-            }
-        };
+/// Finds the document. A source that cannot be read is said and passed over. Metadata of a disk
+/// counts without a document, too, when it names the machine or has keys.
+pub(super) fn find(boot_disk: &Path, parameters: &Parameters, log: &mut dyn FnMut(&str)) -> Option<Found> {
+    let mut facts = parameters.facts.clone();
+    let mut described = None;
     for (device, seed) in seeds(boot_disk) {
         let source = format!("{} {}", seed.kind, device.display());
-        let found = named(from_seed(&device, seed), source, log);
-        if found.is_some() {
-            return found;
+        let (document, beside) = match from_seed(&device, seed) {
+            Ok(both) => both,
+            Err(error) => {
+                log(&format!("user-data: cannot read {source}: {error}"));
+                continue;
+            }
+        };
+        match beside.as_deref().map(metadata::read) {
+            Some(Ok(beside)) => {
+                if beside.hostname.is_some() || !beside.keys.is_empty() {
+                    described.get_or_insert_with(|| source.clone());
+                }
+                facts.complete(&beside);
+            }
+            Some(Err(error)) => log(&format!("user-data: {source}: {}: {error}", seed.metadata)),
+            None => {}
+        }
+        if let Some(document) = document {
+            return Some(Found { document, source, facts });
         }
     }
-    named(from_fw_cfg(), "QEMU fw_cfg opt/slipway/user-data".to_owned(), log)
-        .or_else(|| named(from_smbios(), "SMBIOS OEM string slipway.user-data".to_owned(), log))
-        .or_else(|| named(read_if_there(Path::new(IMAGE)), format!("the image ({IMAGE})"), log))
+    let is_remote = parameters.network.is_some();
+    let others: [(&str, Reader); 3] = [
+        ("QEMU fw_cfg opt/slipway/user-data", from_fw_cfg),
+        ("SMBIOS OEM string slipway.user-data", from_smbios),
+        ("the image (/usr/lib/slipway/user-data)", from_image),
+    ];
+    // What the image brings comes after what is to be fetched.
+    for (source, read) in &others[..if is_remote { 2 } else { 3 }] {
+        match read() {
+            Ok(Some(document)) => return Some(Found { document, source: (*source).to_owned(), facts }),
+            Ok(None) => {}
+            Err(error) => log(&format!("user-data: cannot read {source}: {error}")),
+        }
+    }
+    let source = described.filter(|_| !is_remote)?;
+    Some(Found { document: Vec::new(), source, facts })
 }
+
+/// Reads one source.
+type Reader = fn() -> io::Result<Option<Vec<u8>>>;
 
 /// Block devices with a telling label, in the order of their names; none of the boot disk.
 fn seeds(boot_disk: &Path) -> Vec<(PathBuf, Seed)> {
@@ -73,33 +96,73 @@ fn seeds(boot_disk: &Path) -> Vec<(PathBuf, Seed)> {
         .collect()
 }
 
-fn from_seed(device: &Path, seed: Seed) -> io::Result<Option<Vec<u8>>> {
+/// The document and the metadata of a seed, those that are there.
+fn from_seed(device: &Path, seed: Seed) -> io::Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
     let target = Path::new(MOUNT_POINT);
     fs::create_dir_all(target)?;
     let mount = seed.mount(device, MOUNT_POINT).map_err(io::Error::other)?;
     mount.mount().map_err(io::Error::other)?;
     let document = read_if_there(&target.join(seed.document));
+    let metadata = read_if_there(&target.join(seed.metadata));
     sys::mount::unmount(target).map_err(io::Error::other)?;
-    document
+    Ok((document?.filter(|bytes| !bytes.trim_ascii().is_empty()), metadata?))
+}
+
+/// Whether there is such a device; its module is loaded then.
+fn has_fw_cfg() -> io::Result<bool> {
+    if !Path::new(FW_CFG_DEVICE).exists() {
+        return Ok(false);
+    }
+    sys::modules::load("qemu_fw_cfg").map_err(io::Error::other)?;
+    Ok(true)
 }
 
 fn from_fw_cfg() -> io::Result<Option<Vec<u8>>> {
-    if !Path::new(FW_CFG_DEVICE).exists() {
-        return Ok(None);
+    if has_fw_cfg()? { read_if_there(&Path::new(FW_CFG).join(DOCUMENT).join("raw")) } else { Ok(None) }
+}
+
+/// The small items below `opt/slipway` that are text, with their names.
+pub(super) fn fw_cfg_items() -> io::Result<Vec<(String, String)>> {
+    /// Each byte costs an exit of the machine.
+    const ITEM_MAX: u64 = 16 << 10;
+    if !has_fw_cfg()? {
+        return Ok(Vec::new());
     }
-    sys::modules::load("qemu_fw_cfg").map_err(io::Error::other)?;
-    read_if_there(Path::new(FW_CFG))
+    let folder = match fs::read_dir(FW_CFG) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut items = Vec::new();
+    for entry in folder {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == DOCUMENT {
+            continue;
+        }
+        let mut bytes = Vec::new();
+        File::open(entry.path().join("raw"))?.take(ITEM_MAX).read_to_end(&mut bytes)?;
+        items.extend(String::from_utf8(bytes).ok().map(|text| (name, text)));
+    }
+    Ok(items)
+}
+
+/// All structures of OEM strings.
+pub(super) fn oem_strings() -> io::Result<Vec<Vec<u8>>> {
+    let mut structures = Vec::new();
+    for number in 0.. {
+        let Some(raw) = read_if_there(&Path::new(SMBIOS).join(format!("11-{number}/raw")))? else { break };
+        structures.push(raw);
+    }
+    Ok(structures)
 }
 
 fn from_smbios() -> io::Result<Option<Vec<u8>>> {
-    for number in 0.. {
-        let path = Path::new(SMBIOS).join(format!("11-{number}/raw"));
-        let Some(raw) = read_if_there(&path)? else { break };
-        if let Some(document) = smbios::document(&raw) {
-            return document.map(Some).map_err(io::Error::other);
-        }
-    }
-    Ok(None)
+    let found = oem_strings()?.iter().find_map(|raw| smbios::value(raw, "slipway.user-data="));
+    found.transpose().map_err(io::Error::other)
+}
+
+fn from_image() -> io::Result<Option<Vec<u8>>> {
+    read_if_there(Path::new(IMAGE))
 }
 
 /// A file's content, one byte more at most than a document may have.
