@@ -11,4 +11,5 @@ pub mod journal;
 pub mod manager;
 pub mod setup;
 pub mod stage1;
+pub mod time;
 pub mod unit;
