@@ -321,6 +321,15 @@ impl Calendar {
             (&mut self.microsecond, 0, 60 * SECOND - 1, "second"),
         ];
         for (parts, from, to, name) in fields {
+            for part in parts.iter_mut() {
+                if let Some(stop) = part.stop.filter(|stop| *stop > part.start && part.repeat > 0) {
+                    part.stop = Some(stop - (stop - part.start) % part.repeat);
+                }
+                // A range of one value is that value.
+                if part.stop == Some(part.start) {
+                    *part = Part { start: part.start, stop: None, repeat: 0 };
+                }
+            }
             parts.sort_unstable();
             parts.dedup();
             let from_end = self.from_end && name == "day";
@@ -375,8 +384,6 @@ impl Calendar {
     fn matching(&self, mut at: Civil) -> Option<Civil> {
         loop {
             at = at.normalized();
-            let any = |value: i64| Some(value);
-            let _ = any;
             let year = next_of(&self.year, at.year)?;
             if year > YEARS.1 {
                 return None;
@@ -504,17 +511,17 @@ impl fmt::Display for Calendar {
             };
             if parts.is_empty() { "*".into() } else { parts.iter().map(one).collect::<Vec<_>>().join(",") }
         };
-        let second = |value: i64| {
-            let text = format!("{:02}.{:06}", value / SECOND, value % SECOND);
-            text.trim_end_matches('0').trim_end_matches('.').to_owned()
+        let second = |value: i64, width: usize| match value % SECOND {
+            0 => format!("{:0width$}", value / SECOND),
+            micros => format!("{:0width$}.{micros:06}", value / SECOND),
         };
         let seconds = |part: &Part| {
-            let mut text = second(part.start);
+            let mut text = second(part.start, 2);
             if let Some(stop) = part.stop {
-                text += &format!("..{}", second(stop));
+                text += &format!("..{}", second(stop, 2));
             }
             if part.repeat > 0 && !(part.stop.is_some() && part.repeat == SECOND) {
-                text += &format!("/{}", second(part.repeat).trim_start_matches('0'));
+                text += &format!("/{}", second(part.repeat, 1));
             }
             text
         };
