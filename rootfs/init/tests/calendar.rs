@@ -170,7 +170,8 @@ impl Dice {
         if self.roll(3) > 0 {
             let year = ["*", "2026..2030", "2027", "2026/2", "*"][self.roll(5) as usize];
             let dash = if self.roll(5) == 0 { '~' } else { '-' };
-            let last = if dash == '~' { 28 } else { 31 };
+            // In a list, systemd lowers the last day by three more for each further value.
+            let last = if dash == '~' { 20 } else { 31 };
             text += &format!("{year}-{}{dash}{} ", self.field(1, 12), self.field(1, last));
         }
         text += &format!("{}:{}", self.field(0, 23), self.field(0, 59));

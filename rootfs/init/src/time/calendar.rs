@@ -201,7 +201,6 @@ impl Calendar {
     /// # Errors
     /// [`CalendarError`].
     pub fn parse(text: &str) -> Result<Self, CalendarError> {
-        let text = text.trim();
         let (text, zone) = split_zone(text);
         let mut found = Self {
             weekdays: 0,
