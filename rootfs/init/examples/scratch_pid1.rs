@@ -17,6 +17,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    if let Some(code) = init::manager::mounting::main() {
+        std::process::exit(i32::from(code));
+    }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("notify", messages)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return notify(messages);
@@ -32,6 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             cgroup: cgroup.into(),
             journal: Some(folder.join("journal")),
             console: "/proc/self/fd/1".into(),
+            stamps: folder.join("stamps"),
         },
         loader: Loader { folders: vec![folder.join("etc"), folder.join("units")], facts: Facts::read() },
         machine: Machine::default(),

@@ -11,5 +11,6 @@ pub mod journal;
 pub mod manager;
 pub mod setup;
 pub mod stage1;
+pub mod time;
 pub mod unit;
 pub mod verdict;

@@ -127,10 +127,10 @@ fn unknown_is_a_warning_unsupported_and_invalid_are_errors_with_their_lines() {
     // What decides how a process runs is never guessed.
     let tree = Tree::new(&[
         ("lib/b.service", "[Service]\nExecStart=/b \"open\n"),
-        ("lib/c.socket", "[Socket]\nListenStream=80\n"),
+        ("lib/c.swap", "[Swap]\nWhat=/dev/x\n"),
     ]);
     assert!(matches!(tree.load("b.service").load_state, LoadState::BadSetting(BadSetting::Line(_))));
-    assert_eq!(tree.load("c.socket").load_state, LoadState::BadSetting(BadSetting::Kind("socket")));
+    assert_eq!(tree.load("c.swap").load_state, LoadState::BadSetting(BadSetting::Kind("swap")));
 }
 
 #[test]

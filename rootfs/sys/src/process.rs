@@ -281,11 +281,31 @@ const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 /// The pipe, or clone3(2): EAGAIN at a task limit, ENOMEM, EBUSY for a cgroup that has
 /// controllers of its own children enabled.
 pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
+    spawn_passing(plan, cgroup, &[])
+}
+
+/// As [`spawn`], and the child has `passed` as its descriptors from 3 on, with `LISTEN_PID` in its
+/// environment (`sd_listen_fds(3)`); `LISTEN_FDS` and `LISTEN_FDNAMES` are the plan's.
+///
+/// # Errors
+/// As [`spawn`].
+pub fn spawn_passing(
+    plan: &Plan,
+    cgroup: Option<BorrowedFd<'_>>,
+    passed: &[BorrowedFd<'_>],
+) -> io::Result<Child> {
     let (read, write) = nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC | nix::fcntl::OFlag::O_NONBLOCK)?;
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let (argv, envp) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let (argv, mut envp) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let mut passing = Passing {
+        fds: passed.iter().map(AsRawFd::as_raw_fd).collect(),
+        variable: *b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0",
+    };
+    if !passed.is_empty() {
+        envp.insert(0, passing.variable.as_ptr().cast());
+    }
     let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags = CLONE_INTO_CGROUP;
@@ -298,7 +318,7 @@ pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        0 => run_child(plan, &argv, &envp, write.as_raw_fd()),
+        0 => run_child(plan, &argv, &envp, write.as_raw_fd(), &mut passing),
         pid => Ok(Child { pid: pid as i32, outcome: read }),
     }
 }
@@ -322,9 +342,58 @@ pub fn read_outcome(outcome: BorrowedFd<'_>) -> io::Result<Outcome> {
     }
 }
 
+/// What [`spawn_passing`] passes.
+struct Passing {
+    fds: Vec<RawFd>,
+    /// `LISTEN_PID=`, with room for ten digits and a NUL; the child fills it in.
+    variable: [u8; 23],
+}
+
+impl Passing {
+    /// In the child: writes its pid, and moves the descriptors and the pipe out of the way of those
+    /// that are to be made. Gives the pipe.
+    fn make_ready(&mut self, pipe: RawFd) -> Result<RawFd, Step> {
+        if self.fds.is_empty() {
+            return Ok(pipe);
+        }
+        // SAFETY: getpid(2) and fcntl(2) on numbers.
+        let mut rest = unsafe { libc::getpid() } as u32;
+        let mut digits = [0_u8; 10];
+        let mut count = 0;
+        while rest > 0 {
+            digits[count] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            count += 1;
+        }
+        for (at, digit) in digits[..count].iter().rev().enumerate() {
+            self.variable[11 + at] = *digit;
+        }
+        let first_free = FIRST_PASSED + self.fds.len() as RawFd;
+        for fd in &mut self.fds {
+            // SAFETY: as above.
+            *fd = unsafe { libc::fcntl(*fd, libc::F_DUPFD_CLOEXEC, first_free) };
+            check(*fd, Step::Fds)?;
+        }
+        // SAFETY: as above.
+        let pipe = unsafe { libc::fcntl(pipe, libc::F_DUPFD_CLOEXEC, first_free) };
+        check(pipe, Step::Fds)?;
+        Ok(pipe)
+    }
+}
+
 /// In the child: everything, then execve; a failure goes into the pipe and the exit code.
-fn run_child(plan: &Plan, argv: &[*const libc::c_char], envp: &[*const libc::c_char], pipe: RawFd) -> ! {
-    let step = match prepare(plan, pipe) {
+fn run_child(
+    plan: &Plan,
+    argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+    mut pipe: RawFd,
+    passing: &mut Passing,
+) -> ! {
+    let prepared = passing.make_ready(pipe).and_then(|lifted| {
+        pipe = lifted;
+        prepare(plan, pipe, &passing.fds)
+    });
+    let step = match prepared {
         Err(step) => step,
         Ok(()) => {
             let mut error = libc::ENOENT;
@@ -356,7 +425,7 @@ fn check(result: impl Into<i64>, step: Step) -> Result<(), Step> {
     if result.into() < 0 { Err(step) } else { Ok(()) }
 }
 
-fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
     // SAFETY: here and in the blocks below, plain system calls on numbers, on C strings of `plan`, or
     // on local structures of the documented layout. None allocates, locks or runs a handler.
     // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
@@ -392,7 +461,7 @@ fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
         }
         libc::umask(plan.umask);
     }
-    streams(plan, pipe)?;
+    streams(plan, pipe, passed)?;
     // SAFETY: as above.
     unsafe {
         if let Some(text) = &plan.oom_score_adjust {
@@ -451,8 +520,9 @@ fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
     Ok(())
 }
 
-/// Makes descriptors 0, 1 and 2 and closes all others but the pipe, which execve closes.
-fn streams(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+/// Makes descriptors 0, 1 and 2 and those that are passed, and closes all others but the pipe,
+/// which execve closes.
+fn streams(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
     for (target, stream) in plan.streams.iter().enumerate() {
         let target = target as RawFd;
         let step = [Step::Stdin, Step::Stdout, Step::Stderr][target as usize];
@@ -477,8 +547,13 @@ fn streams(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
     // SAFETY: close_range(2) on numbers; the pipe is left out of both ranges.
     unsafe {
         let pipe = pipe as libc::c_uint;
-        if pipe > 3 {
-            libc::syscall(libc::SYS_close_range, 3, pipe - 1, 0);
+        for (index, fd) in passed.iter().enumerate() {
+            // The sources are beyond all targets.
+            check(libc::dup2(*fd, FIRST_PASSED + index as RawFd), Step::Fds)?;
+        }
+        let first = FIRST_PASSED as libc::c_uint + passed.len() as libc::c_uint;
+        if pipe > first {
+            libc::syscall(libc::SYS_close_range, first, pipe - 1, 0);
         }
         libc::syscall(libc::SYS_close_range, pipe + 1, libc::c_uint::MAX, 0);
     }
@@ -655,6 +730,29 @@ mod tests {
         plan.groups = Some((65534, vec![65534, 7]));
         plan.ambient = 1 << capability_by_name("cap_net_bind_service").unwrap();
         assert_eq!(output(plan), "65534\n65534 7\nCapEff:\t0000000000000400\n");
+    }
+
+    #[test]
+    fn descriptors_are_passed_from_three_on() {
+        let passed: Vec<OwnedFd> = ["one", "two", "three"]
+            .iter()
+            .map(|text| {
+                let (read, mut write) = io::pipe().unwrap();
+                io::Write::write_all(&mut write, text.as_bytes()).unwrap();
+                read.into()
+            })
+            .collect();
+        let borrowed: Vec<BorrowedFd<'_>> = passed.iter().map(std::os::fd::AsFd::as_fd).collect();
+        let (mut read, write) = io::pipe().unwrap();
+        let script = "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l; test $LISTEN_PID = $$ && echo mine";
+        let mut plan = plan("/bin/sh", &["sh", "-c", script], write.into());
+        plan.limits.clear();
+        let child = spawn_passing(&plan, None, &borrowed).unwrap();
+        drop(plan);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut read, &mut text).unwrap();
+        nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child.pid), None).unwrap();
+        assert_eq!(text, "onetwothree7\nmine\n");
     }
 
     #[test]

@@ -140,4 +140,14 @@ pub struct UnitStatus {
     pub inactive_enter_us: u64,
     pub condition: String,
     pub relations: Vec<(String, Vec<String>)>,
+    /// Of a socket: where it listens.
+    pub listen: Vec<String>,
+    /// Of a socket with `Accept=yes`: its connections, now.
+    pub n_connections: u32,
+    /// Of a service: descriptors that are kept for it.
+    pub n_file_descriptor_store: usize,
+    /// Of a timer: when it elapses next, in microseconds of `CLOCK_BOOTTIME`; 0 if it will not.
+    pub next_elapse_us: u64,
+    /// Of a timer: when it elapsed last, in microseconds since 1970; 0 if never.
+    pub last_trigger_wall_us: i64,
 }

@@ -34,6 +34,16 @@ pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
     ]
     .map(|(key, value)| (key.to_owned(), value))
     .into();
+    let special = [
+        ("socket", "Listen", unit.listen.join(" ")),
+        ("socket", "NConnections", unit.n_connections.to_string()),
+        ("service", "NFileDescriptorStore", unit.n_file_descriptor_store.to_string()),
+        ("timer", "NextElapseUSecMonotonic", unit.next_elapse_us.to_string()),
+        ("timer", "LastTriggerUSec", unit.last_trigger_wall_us.to_string()),
+    ];
+    let kind = unit.id.rsplit_once('.').map_or("", |(_, kind)| kind);
+    let own = special.into_iter().filter(|(of, ..)| *of == kind);
+    found.extend(own.map(|(_, key, value)| (key.to_owned(), value)));
     found.extend(unit.relations.iter().map(|(key, names)| (key.clone(), names.join(" "))));
     found
 }

@@ -59,6 +59,27 @@ pub enum Action {
     FindMain(UnitId),
     /// The unit is down: remove its cgroup and its runtime folders.
     Release(UnitId),
+    /// Open the sockets of the unit and answer [`Event::Opened`].
+    OpenSockets(UnitId),
+    /// Tell traffic on the unit's sockets as [`Event::Incoming`], or no longer.
+    Listen(UnitId, bool),
+    /// Close the sockets of the unit, and remove what `RemoveOnStop=` removes.
+    CloseSockets(UnitId),
+    /// Drop what waits in the sockets of the unit: connections, datagrams.
+    Flush(UnitId),
+    /// Take one connection, make the instance for it, and start that by [`super::Engine::accepted`].
+    Accept(UnitId),
+    /// Watch the paths of the unit; answer [`Event::PathMet`] at once if one is met already, and
+    /// whenever one is later.
+    WatchPaths(UnitId),
+    /// Watch them no longer.
+    UnwatchPaths(UnitId),
+    /// Make the cgroup of a slice, with its limits.
+    MakeSlice(UnitId),
+    /// Answer [`Event::Stamp`] with the moment of the timer's last run in an earlier boot.
+    ReadStamp(UnitId),
+    /// Keep the present moment as the timer's last run.
+    WriteStamp(UnitId),
     /// A unit's state changed.
     Changed {
         /// The unit.
@@ -136,6 +157,22 @@ pub enum Notice {
     BoundTo(UnitName),
     #[error("did not take the protocol step: {0}")]
     Protocol(&'static str),
+    #[error("{0} is active already, so its socket cannot be opened")]
+    ServiceActive(UnitName),
+    #[error("{0} cannot be triggered: {1}")]
+    NotTriggered(UnitName, String),
+    #[error("triggered too often ({0} times)")]
+    TriggerLimit(usize),
+    #[error("{0} connections are open, one more is refused")]
+    TooManyConnections(u32),
+    #[error("time zone {0} is not known on this machine")]
+    ZoneUnknown(String),
+    #[error("made other units start too often ({0} times), now it no longer does")]
+    WishLimit(usize),
+    #[error("stopping, because nothing that is up needs it")]
+    Unneeded,
+    #[error("could not be unmounted")]
+    StillMounted,
 }
 
 fn cycle(names: &[UnitName]) -> String {
@@ -184,6 +221,16 @@ pub enum Event {
     MainFound(Option<i32>),
     /// `sd_notify(3)` messages that the unit may send.
     Notify(Vec<NotifyItem>),
+    /// The answer to [`Action::OpenSockets`].
+    Opened(bool),
+    /// There is traffic on the unit's sockets.
+    Incoming,
+    /// Whether the mount point is mounted now, or the device node is there.
+    Present(bool),
+    /// A path of the unit is met.
+    PathMet,
+    /// The answer to [`Action::ReadStamp`]: microseconds since 1970.
+    Stamp(Option<i64>),
 }
 
 /// One assignment of an `sd_notify(3)` message.

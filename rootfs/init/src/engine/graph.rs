@@ -1,9 +1,9 @@
 //! Units as a graph: every relation with its inverse.
 
 use super::ByName;
-use crate::unit::config::RELATIONS;
+use crate::unit::config::{DERIVED, RELATIONS};
 use crate::unit::{Kind, LoadState, Relation, Unit, UnitName};
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 /// A unit in the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,6 +29,7 @@ pub(super) struct Graph {
     units: Vec<Unit>,
     by_name: ByName,
     edges: Vec<HashMap<Edge, Vec<UnitId>>>,
+    free: BTreeSet<UnitId>,
 }
 
 impl Graph {
@@ -75,10 +76,8 @@ impl Graph {
 
     pub(super) fn add(&mut self, units: impl IntoIterator<Item = (Unit, Option<UnitName>)>) {
         for (unit, alias) in units {
-            let id = match self.by_name.get(&unit.name) {
-                Some(id) => *id,
-                None => UnitId(self.units.len() as u32),
-            };
+            let known = self.by_name.get(&unit.name).copied();
+            let id = known.or_else(|| self.free.pop_first()).unwrap_or(UnitId(self.units.len() as u32));
             self.by_name.insert(unit.name.clone(), id);
             if let Some(alias) = alias {
                 self.by_name.insert(alias, id);
@@ -95,11 +94,11 @@ impl Graph {
         self.edges = vec![HashMap::new(); self.units.len()];
         for index in 0..self.units.len() {
             let from = UnitId(index as u32);
-            for (_, relation) in RELATIONS {
+            for (_, relation) in RELATIONS.into_iter().chain(DERIVED) {
                 let names = self.units[index].related(relation).to_vec();
                 for name in names {
                     if let Some(to) = self.find(&name) {
-                        self.connect(from, relation, to);
+                        self.relate(from, relation, to);
                     }
                 }
             }
@@ -107,6 +106,41 @@ impl Graph {
         for index in 0..self.units.len() {
             self.order_target(UnitId(index as u32));
         }
+    }
+
+    /// Takes a relation in the direction in which it is looked up.
+    fn relate(&mut self, from: UnitId, relation: Relation, to: UnitId) {
+        match relation {
+            Relation::ReloadPropagatedFrom => self.connect(to, Relation::PropagatesReloadTo, from),
+            Relation::StopPropagatedFrom => self.connect(to, Relation::PropagatesStopTo, from),
+            Relation::TriggeredBy => self.connect(to, Relation::Triggers, from),
+            Relation::RequiresMountsFor => {
+                // A folder that is no mount point has no unit; one that the kernel shows has no file
+                // and cannot be started again: systemd's unit_add_mount_dependencies().
+                let mount = self.unit(to);
+                if mount.load_state == LoadState::Loaded {
+                    let startable = mount.fragment.is_some();
+                    self.connect(from, Relation::After, to);
+                    if startable {
+                        self.connect(from, Relation::Requires, to);
+                    }
+                }
+            }
+            relation => self.connect(from, relation, to),
+        }
+    }
+
+    /// Forgets a unit; its number is given to the next one.
+    pub(super) fn forget(&mut self, id: UnitId) {
+        self.by_name.retain(|_, of| *of != id);
+        self.units[id.index()].relations.clear();
+        if self.free.insert(id) {
+            self.link();
+        }
+    }
+
+    pub(super) fn is_free(&self, id: UnitId) -> bool {
+        self.free.contains(&id)
     }
 
     fn connect(&mut self, from: UnitId, relation: Relation, to: UnitId) {
@@ -169,11 +203,12 @@ impl Graph {
 }
 
 /// Units that stop when this one stops.
-pub(super) const STOPPED_WITH: [Edge; 4] = [
+pub(super) const STOPPED_WITH: [Edge; 5] = [
     Edge::From(Relation::Requires),
     Edge::From(Relation::BindsTo),
     Edge::From(Relation::Requisite),
     Edge::From(Relation::PartOf),
+    Edge::To(Relation::PropagatesStopTo),
 ];
 
 /// Units whose start fails when this one's does.

@@ -98,7 +98,7 @@ pub struct Job {
     pub irreversible: bool,
     /// It runs without waiting for others.
     pub ignore_order: bool,
-    /// When `JobTimeoutSec=` is over.
+    /// When `JobTimeoutSec=` or, once it runs, `JobRunningTimeoutSec=` is over.
     pub deadline: Option<Duration>,
 }
 

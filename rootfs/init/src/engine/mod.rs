@@ -10,9 +10,12 @@
 mod action;
 mod graph;
 mod job;
+mod path;
 mod run;
 mod service;
+mod socket;
 mod state;
+mod timer;
 pub mod transaction;
 
 #[cfg(test)]
@@ -24,6 +27,7 @@ pub use action::{Action, Event, ExitStatus, Notice, NotifyItem, Role, Severity, 
 pub use graph::{Edge, UnitId};
 pub use job::{Job, JobId, JobKind, JobResult, Mode};
 pub use state::{ActiveState, ServiceResult, ServiceState, UnitState};
+pub use timer::{Clock, TimerState};
 pub use transaction::TransactionError;
 
 use crate::unit::{LoadState, Unit, UnitName};
@@ -43,6 +47,13 @@ pub struct Engine {
     wishes: VecDeque<run::Wish>,
     actions: Vec<Action>,
     now: Duration,
+    /// The machine is to end: nothing is started any more but by name.
+    closing: bool,
+    /// Services of `Type=idle` that wait for an empty queue, and until when.
+    idle: BTreeMap<UnitId, Duration>,
+    /// Units with `StopWhenUnneeded=` to look at.
+    unneeded: BTreeSet<UnitId>,
+    clock: Clock,
 }
 
 impl Engine {
@@ -62,6 +73,25 @@ impl Engine {
         }
     }
 
+    /// Forgets a unit that is down, has no job, and that no other unit names; false if it stays.
+    pub fn forget(&mut self, id: UnitId) -> bool {
+        let named = || {
+            let of = |other: UnitId| self.graph.unit(other).relations.values().flatten();
+            let aliases = self.graph.aliases(id);
+            let own = &self.graph.unit(id).name;
+            self.ids().any(|other| {
+                other != id && of(other).any(|name| name == own || aliases.contains(&name))
+            })
+        };
+        if !self.active(id).is_down() || self.state(id).job.is_some() || named() {
+            return false;
+        }
+        self.graph.forget(id);
+        self.states[id.index()] = UnitState::default();
+        self.idle.remove(&id);
+        true
+    }
+
     /// Names that units refer to and that were never added.
     pub fn missing(&self) -> Vec<UnitName> {
         self.graph.missing()
@@ -74,7 +104,8 @@ impl Engine {
 
     /// All units.
     pub fn ids(&self) -> impl Iterator<Item = UnitId> + use<> {
-        (0..self.graph.len() as u32).map(UnitId)
+        let known = (0..self.graph.len() as u32).map(UnitId).filter(|id| !self.graph.is_free(*id));
+        known.collect::<Vec<_>>().into_iter()
     }
 
     /// A unit's configuration.
@@ -122,7 +153,7 @@ impl Engine {
     pub fn next_deadline(&self) -> Option<Duration> {
         let units = self.states.iter().filter_map(UnitState::next_deadline);
         let jobs = self.jobs.values().filter_map(|job| job.deadline);
-        units.chain(jobs).min()
+        units.chain(jobs).chain(self.idle.values().copied()).chain(self.timers_deadline()).min()
     }
 
     /// Builds a transaction for a job on `unit` and installs it. Gives the job that stands for the
@@ -156,6 +187,11 @@ impl Engine {
             Event::Tested { failed_condition, failed_assert } => {
                 self.tested(unit, failed_condition, failed_assert);
             }
+            Event::Opened(good) => self.socket_opened(unit, good),
+            Event::Incoming => self.socket_incoming(unit),
+            Event::Present(present) => self.present(unit, present),
+            Event::PathMet => self.path_met(unit),
+            Event::Stamp(last) => self.timer_stamped(unit, last),
             other => self.service_event(unit, other),
         }
         self.run_queue();
@@ -178,7 +214,16 @@ impl Engine {
             .map(|job| job.id)
             .collect();
         for id in late {
+            let unit = self.jobs[&id].unit;
             self.finish_job(id, JobResult::Timeout);
+            let action = self.unit(unit).job_timeout_action;
+            self.emergency(unit, action);
+        }
+        self.timers_tick();
+        let idle: Vec<UnitId> =
+            self.idle.iter().filter(|(_, until)| **until <= now).map(|(id, _)| *id).collect();
+        for id in idle {
+            self.leave_idle(id);
         }
         self.run_queue();
     }
@@ -187,6 +232,9 @@ impl Engine {
     pub fn reset_failed(&mut self, id: UnitId) {
         let state = &mut self.states[id.index()];
         state.starts.clear();
+        state.triggers.clear();
+        state.wishes.clear();
+        state.failure = None;
         if state.service == ServiceState::Failed {
             state.service = ServiceState::Dead;
             state.result = ServiceResult::Success;

@@ -4,20 +4,36 @@ use super::action::{Action, Notice, Severity, unusable};
 use super::graph::{Edge, FAILS_WITH};
 use super::job::{Job, JobId, JobKind, JobResult, Mode, merge, second_goes_first};
 use super::transaction::{self, Plan};
-use super::{ActiveState, Engine, UnitId};
-use crate::unit::config::Phase;
+use super::{ActiveState, Engine, TransactionError, UnitId};
+use crate::unit::config::{CollectMode, Phase, ServiceType};
 use crate::unit::{Kind, LoadState, Relation};
+use std::time::Duration;
+
+/// A unit may make others start so many times in so long by failing, ending or being upheld.
+const WISH_BURST: usize = 16;
+const WISH_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Relations by which a unit that is up needs another (`StopWhenUnneeded=`).
+const NEEDS: [Relation; 5] = [
+    Relation::Requires,
+    Relation::Requisite,
+    Relation::Wants,
+    Relation::BindsTo,
+    Relation::Upholds,
+];
 
 /// A job that the engine itself wants, because of what happened.
 #[derive(Clone, Debug)]
 pub(super) struct Wish {
     pub(super) unit: UnitId,
     pub(super) kind: JobKind,
+    pub(super) mode: Mode,
 }
 
 impl Engine {
     /// Puts the jobs of a plan into place, and gives the anchor's.
     pub(super) fn install(&mut self, plan: &Plan, mode: Mode) -> Option<JobId> {
+        self.closing |= mode == Mode::ReplaceIrreversibly;
         for (unit, kind) in &plan.jobs {
             let mut kind = *kind;
             if let Some(old) = self.state(*unit).job {
@@ -69,6 +85,12 @@ impl Engine {
                 }
             } else if let Some(wish) = self.wishes.pop_front() {
                 self.grant(&wish);
+            } else if let Some(unit) = self.unneeded.pop_first() {
+                self.stop_unneeded(unit);
+            } else if self.jobs.is_empty() && !self.idle.is_empty() {
+                for id in self.idle.keys().copied().collect::<Vec<_>>() {
+                    self.leave_idle(id);
+                }
             } else {
                 return;
             }
@@ -77,8 +99,11 @@ impl Engine {
 
     fn grant(&mut self, wish: &Wish) {
         let Some(kind) = self.collapse(wish.unit, wish.kind) else { return };
-        match transaction::build(self, wish.unit, kind, Mode::Replace) {
-            Ok(plan) => _ = self.install(&plan, Mode::Replace),
+        if self.closing && kind != JobKind::Stop {
+            return self.give_up_restart(wish.unit);
+        }
+        match transaction::build(self, wish.unit, kind, wish.mode) {
+            Ok(plan) => _ = self.install(&plan, wish.mode),
             Err(error) => {
                 let notice = Notice::DependencyUnusable(self.unit(wish.unit).name.clone(), error.to_string());
                 self.log(Some(wish.unit), Severity::Warning, notice);
@@ -105,6 +130,10 @@ impl Engine {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         job.running = true;
         let (unit, kind) = (job.unit, job.kind);
+        if let Some(timeout) = self.graph.unit(unit).job_running_timeout {
+            let until = self.now.saturating_add(timeout);
+            job.deadline = Some(job.deadline.map_or(until, |deadline| deadline.min(until)));
+        }
         let state = self.active(unit);
         match kind {
             JobKind::Start => self.run_start(id, unit, state),
@@ -114,7 +143,14 @@ impl Engine {
             JobKind::Stop if state.is_down() => self.finish_job(id, JobResult::Done),
             JobKind::Restart if state.is_down() => self.restart_as_start(id),
             JobKind::Stop | JobKind::Restart => match self.unit(unit).name.kind() {
-                Kind::Service => self.service_stop(unit),
+                kind if kind.has_processes() => self.service_stop(unit),
+                Kind::Device => self.finish_job(id, JobResult::Invalid),
+                Kind::Timer => self.timer_stop(unit, None),
+                Kind::Path => self.path_stop(unit, None),
+                Kind::Slice => {
+                    self.actions.push(Action::Release(unit));
+                    self.set_target(unit, false);
+                }
                 _ => self.set_target(unit, false),
             },
             JobKind::Reload if state == ActiveState::Active && self.can_reload(unit) => {
@@ -211,16 +247,36 @@ impl Engine {
 
     fn begin(&mut self, unit: UnitId) {
         match self.unit(unit).name.kind() {
-            Kind::Service => self.service_start(unit),
+            kind if kind.has_processes() => self.service_start(unit),
+            // It comes by itself, or the job's time is over.
+            Kind::Device => {}
+            Kind::Timer => self.timer_start(unit),
+            Kind::Path => self.path_start(unit),
+            Kind::Slice => {
+                self.actions.push(Action::MakeSlice(unit));
+                self.set_target(unit, true);
+            }
             _ => self.set_target(unit, true),
         }
     }
 
-    fn set_target(&mut self, unit: UnitId, up: bool) {
+    /// A device node came or went, a file system was mounted or unmounted, by whomever.
+    pub(super) fn present(&mut self, unit: UnitId, present: bool) {
+        match self.unit(unit).name.kind() {
+            Kind::Mount => self.mount_present(unit, present),
+            Kind::Device if present != self.state(unit).is_target_up => self.set_target(unit, present),
+            _ => {}
+        }
+    }
+
+    pub(super) fn set_target(&mut self, unit: UnitId, up: bool) {
         let from = self.active(unit);
         let now = self.now;
         let state = &mut self.states[unit.index()];
         state.is_target_up = up;
+        if up {
+            state.failure = None;
+        }
         if !up {
             state.inactive_since = Some(now);
         }
@@ -229,7 +285,11 @@ impl Engine {
 
     /// Whether a reload is something that the unit can do.
     pub fn can_reload(&self, unit: UnitId) -> bool {
-        self.unit(unit).service.as_ref().is_some_and(|service| !service.commands(Phase::Reload).is_empty())
+        let config = self.unit(unit);
+        let reloads = |service: &crate::unit::config::Service| {
+            !service.commands(Phase::Reload).is_empty() || service.kind == ServiceType::NotifyReload
+        };
+        config.name.kind() != Kind::Socket && config.service.as_deref().is_some_and(reloads)
     }
 
     /// A unit went from one state to another: its job moves on, and what is bound to it follows.
@@ -243,6 +303,9 @@ impl Engine {
             }
             if to.is_down() && !from.is_down() {
                 self.states[unit.index()].inactive_since = Some(self.now);
+            }
+            if from.is_down() && !to.is_down() {
+                self.states[unit.index()].inactive_exit = Some(self.now);
             }
         }
         let expected = self.advance_job(unit, to);
@@ -263,9 +326,10 @@ impl Engine {
             self.on_failure(unit);
         }
         if to != from && to == ActiveState::Inactive && from != ActiveState::Failed && !will_restart {
-            for other in self.edges(unit, Edge::To(Relation::OnSuccess)).to_vec() {
-                self.wish(other, JobKind::Start);
-            }
+            self.on_success(unit);
+        }
+        if to != from {
+            self.others_follow(unit, to, will_restart);
         }
         if let Some(job) = self.state(unit).job {
             self.queue.insert(job);
@@ -306,15 +370,158 @@ impl Engine {
     }
 
     pub(super) fn wish(&mut self, unit: UnitId, kind: JobKind) {
-        self.wishes.push_back(Wish { unit, kind });
+        self.wishes.push_back(Wish { unit, kind, mode: Mode::Replace });
     }
 
     fn on_failure(&mut self, unit: UnitId) {
-        for other in self.edges(unit, Edge::To(Relation::OnFailure)).to_vec() {
+        let others = self.edges(unit, Edge::To(Relation::OnFailure)).to_vec();
+        if others.is_empty() || self.closing || !self.may_wish(unit) {
+            return;
+        }
+        let mode = self.unit(unit).on_failure_mode;
+        for other in others {
             let notice = Notice::OnFailure(self.unit(other).name.clone(), self.unit(unit).name.clone());
             self.log(Some(unit), Severity::Notice, notice);
-            self.wish(other, JobKind::Start);
+            self.wishes.push_back(Wish { unit: other, kind: JobKind::Start, mode });
         }
+    }
+
+    fn on_success(&mut self, unit: UnitId) {
+        let others = self.edges(unit, Edge::To(Relation::OnSuccess)).to_vec();
+        if others.is_empty() || self.closing || !self.may_wish(unit) {
+            return;
+        }
+        let mode = self.unit(unit).on_success_mode;
+        self.wishes.extend(others.into_iter().map(|unit| Wish { unit, kind: JobKind::Start, mode }));
+    }
+
+    /// Whether the unit has not yet made others start too often. Two units that are each other's
+    /// `OnFailure=` would otherwise go on for ever; systemd leaves that to their start limits.
+    fn may_wish(&mut self, unit: UnitId) -> bool {
+        let now = self.now;
+        let wishes = &mut self.states[unit.index()].wishes;
+        while wishes.front().is_some_and(|at| now.saturating_sub(*at) > WISH_INTERVAL) {
+            wishes.pop_front();
+        }
+        let count = wishes.len();
+        if count < WISH_BURST {
+            wishes.push_back(now);
+        } else if count == WISH_BURST {
+            wishes.push_back(now); // said once
+            self.log(Some(unit), Severity::Error, Notice::WishLimit(count));
+        }
+        count < WISH_BURST
+    }
+
+    /// What other units do because this one is in another state: triggers, `Upholds=`,
+    /// `StopWhenUnneeded=`, `CollectMode=`.
+    fn others_follow(&mut self, unit: UnitId, to: ActiveState, will_restart: bool) {
+        if to.is_down() && let Some(socket) = self.states[unit.index()].connection_of.take_if(|_| !will_restart) {
+            let connections = &mut self.states[socket.index()].connections;
+            *connections = connections.saturating_sub(1);
+        }
+        for trigger in self.edges(unit, Edge::From(Relation::Triggers)).to_vec() {
+            self.trigger_notify(trigger, unit);
+        }
+        if to.is_down() && !will_restart && !self.closing && self.state(unit).job.is_none() {
+            let upholders = self.edges(unit, Edge::From(Relation::Upholds)).to_vec();
+            let upheld = upholders.into_iter().any(|other| self.is_wanted_up(other));
+            if upheld && self.may_wish(unit) {
+                self.wish(unit, JobKind::Start);
+            }
+        }
+        if to.is_active() {
+            for other in self.edges(unit, Edge::To(Relation::Upholds)).to_vec() {
+                if self.active(other).is_down() && self.state(other).job.is_none() && self.may_wish(other) {
+                    self.wish(other, JobKind::Start);
+                }
+            }
+        }
+        if to.is_active() && self.unit(unit).stop_when_unneeded {
+            self.unneeded.insert(unit);
+        }
+        if to.is_down() {
+            self.look_for_unneeded(unit);
+        }
+        if to == ActiveState::Failed
+            && !will_restart
+            && self.unit(unit).collect_mode == CollectMode::InactiveOrFailed
+        {
+            self.reset_failed(unit);
+        }
+    }
+
+    fn is_wanted_up(&self, unit: UnitId) -> bool {
+        let state = self.active(unit);
+        let stops = self.job_of(unit).is_some_and(|job| job.kind == JobKind::Stop);
+        !stops && (state.is_active() || state == ActiveState::Activating)
+    }
+
+    /// Units that this one needed may be unneeded now.
+    fn look_for_unneeded(&mut self, unit: UnitId) {
+        for other in self.graph.over(unit, &NEEDS.map(Edge::To)) {
+            if self.unit(other).stop_when_unneeded {
+                self.unneeded.insert(other);
+            }
+        }
+    }
+
+    fn stop_unneeded(&mut self, unit: UnitId) {
+        if !self.active(unit).is_active() || self.state(unit).job.is_some() {
+            return;
+        }
+        let needed = |other: UnitId| {
+            self.is_wanted_up(other)
+                || self.job_of(other).is_some_and(|job| matches!(job.kind, JobKind::Start | JobKind::Restart))
+        };
+        if !self.graph.over(unit, &NEEDS.map(Edge::From)).into_iter().any(needed) {
+            self.log(Some(unit), Severity::Info, Notice::Unneeded);
+            self.wish(unit, JobKind::Stop);
+        }
+    }
+
+    /// Starts the unit that a socket, timer or path triggers.
+    pub(super) fn trigger(&mut self, by: UnitId) -> Result<(), Option<TransactionError>> {
+        let Some(unit) = self.edges(by, Edge::To(Relation::Triggers)).first().copied() else { return Err(None) };
+        let Some(kind) = self.collapse(unit, JobKind::Start) else { return Ok(()) };
+        let plan = transaction::build(self, unit, kind, Mode::Replace);
+        let plan = plan.map_err(|error| {
+            let notice = Notice::NotTriggered(self.unit(unit).name.clone(), error.to_string());
+            self.log(Some(by), Severity::Warning, notice);
+            Some(error)
+        })?;
+        self.install(&plan, Mode::Replace);
+        Ok(())
+    }
+
+    /// What a socket, timer or path triggers changed its state, or a job of it ended.
+    fn trigger_notify(&mut self, by: UnitId, unit: UnitId) {
+        match self.unit(by).name.kind() {
+            Kind::Socket => self.socket_notify(by, unit),
+            Kind::Timer => self.timer_notify(by, unit),
+            Kind::Path => self.path_notify(by, unit),
+            _ => {}
+        }
+    }
+
+    /// Counts a trigger; false if there were too many.
+    pub(super) fn may_trigger(&mut self, id: UnitId, interval: Option<Duration>, burst: u32) -> bool {
+        let now = self.now;
+        if interval == Some(Duration::ZERO) || burst == 0 {
+            return true;
+        }
+        let triggers = &mut self.states[id.index()].triggers;
+        let old = |at: &Duration| interval.is_some_and(|interval| now.saturating_sub(*at) > interval);
+        while triggers.front().is_some_and(old) {
+            triggers.pop_front();
+        }
+        if triggers.len() < burst as usize {
+            triggers.push_back(now);
+            return true;
+        }
+        let count = triggers.len();
+        self.log(Some(id), Severity::Error, Notice::TriggerLimit(count));
+        false
     }
 
     fn queue_neighbours(&mut self, unit: UnitId) {
@@ -339,6 +546,15 @@ impl Engine {
             self.queue.remove(&id);
             self.actions.push(Action::JobDone { job: id, unit: job.unit, kind: job.kind, result });
             self.queue_neighbours(job.unit);
+            if recursive && job.kind == JobKind::Start {
+                for trigger in self.edges(job.unit, Edge::From(Relation::Triggers)).to_vec() {
+                    self.trigger_notify(trigger, job.unit);
+                }
+                self.look_for_unneeded(job.unit);
+                if self.unit(job.unit).stop_when_unneeded {
+                    self.unneeded.insert(job.unit);
+                }
+            }
             if !recursive || matches!(result, JobResult::Done | JobResult::Skipped) {
                 continue;
             }

@@ -3,14 +3,19 @@
 use super::action::{Action, Event, ExitStatus, Notice, NotifyItem, Role, Severity, Signal};
 use super::state::{ServiceResult, ServiceState};
 use super::{Engine, JobKind, UnitId};
-use crate::unit::config::{EmergencyAction, ExitSet, KillMode, Phase, Restart, Service, ServiceType};
+use crate::unit::Kind;
+use crate::unit::config::{
+    EmergencyAction, ExitSet, ExitType, KillMode, Phase, Restart, RestartMode, Service, ServiceType,
+};
 use crate::unit::value::signal_name;
 use std::time::Duration;
 
-const SIGABRT: i32 = 6;
 const SIGHUP: i32 = 1;
 const SIGKILL: i32 = 9;
 const SIGCONT: i32 = 18;
+
+/// A service of `Type=idle` waits for other jobs at most so long (systemd.service(5)).
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Engine {
     fn config(&self, id: UnitId) -> Service {
@@ -25,7 +30,7 @@ impl Engine {
     }
 
     /// Enters a state and arms its time-out.
-    fn enter(&mut self, id: UnitId, to: ServiceState) {
+    pub(super) fn enter(&mut self, id: UnitId, to: ServiceState) {
         self.enter_with(id, to, false);
     }
 
@@ -36,11 +41,10 @@ impl Engine {
         };
         let timeout = self.with(id, |service| match to {
             Condition | StartPre | Start | StartPost | Reload => service.start_timeout(),
-            Stop | StopWatchdog | StopSigterm | StopSigkill | StopPost | FinalSigterm | FinalSigkill => {
-                service.stop_timeout
-            }
+            StopWatchdog => service.abort_timeout.unwrap_or(service.stop_timeout),
+            Stop | StopSigterm | StopSigkill | StopPost | FinalSigterm | FinalSigkill => service.stop_timeout,
             Running => service.runtime_max,
-            AutoRestart => Some(service.restart_delay),
+            AutoRestart => Some(restart_delay(service, self.state(id).restarts)),
             Dead | Failed | Exited => None,
         });
         let from = self.active(id);
@@ -50,6 +54,9 @@ impl Engine {
         state.deadline = deadline;
         if !matches!(to, Start | StartPost | Running | Reload) {
             state.watchdog_deadline = None;
+        }
+        if matches!(to, StopPost | FinalSigterm | FinalSigkill | Dead | Failed) {
+            self.close_sockets(id);
         }
         self.changed(id, from, will_restart);
     }
@@ -117,6 +124,9 @@ impl Engine {
         state.start_since = Some(now);
         state.main = false;
         state.control = false;
+        if !self.socket_may_start(id) {
+            return;
+        }
         if self.spawn(id, Phase::Condition, 0, Role::Control) {
             self.enter(id, ServiceState::Condition);
         } else {
@@ -133,8 +143,20 @@ impl Engine {
     }
 
     fn enter_start(&mut self, id: UnitId) {
+        if self.unit(id).name.kind() == Kind::Socket {
+            self.actions.push(Action::OpenSockets(id));
+            return self.enter(id, ServiceState::Start);
+        }
         let kind = self.with(id, |service| service.kind);
-        let role = if kind == ServiceType::Forking { Role::Control } else { Role::Main };
+        let mount = self.unit(id).name.kind() == Kind::Mount;
+        let role = if kind == ServiceType::Forking || mount { Role::Control } else { Role::Main };
+        if kind == ServiceType::Idle && !mount {
+            // Up at once; the program starts when nothing else is to be done: systemd.service(5).
+            self.states[id.index()].main = true;
+            self.idle.insert(id, self.now.saturating_add(IDLE_TIMEOUT));
+            self.enter(id, ServiceState::Start);
+            return self.enter_start_post(id);
+        }
         let spawned = self.spawn(id, Phase::Start, 0, role);
         self.enter(id, ServiceState::Start);
         if !spawned {
@@ -142,7 +164,22 @@ impl Engine {
         }
     }
 
-    fn enter_start_post(&mut self, id: UnitId) {
+    /// Starts the program of a `Type=idle` service.
+    pub(super) fn leave_idle(&mut self, id: UnitId) {
+        if self.idle.remove(&id).is_some() {
+            let action = Action::Spawn { unit: id, phase: Phase::Start, index: 0, role: Role::Main };
+            self.actions.push(action);
+        }
+    }
+
+    /// Takes a service out of its idleness before its program ran.
+    fn forget_idle(&mut self, id: UnitId) {
+        if self.idle.remove(&id).is_some() {
+            self.states[id.index()].main = false;
+        }
+    }
+
+    pub(super) fn enter_start_post(&mut self, id: UnitId) {
         self.feed_watchdog(id);
         if self.spawn(id, Phase::StartPost, 0, Role::Control) {
             self.enter(id, ServiceState::StartPost);
@@ -157,11 +194,18 @@ impl Engine {
         let state = &self.states[id.index()];
         // A forking service whose main process is not known lives as long as its cgroup does.
         let forking = self.with(id, |service| service.kind == ServiceType::Forking);
-        let alive = state.main || forking && state.main_exit.is_none() && state.populated;
+        let by_cgroup = self.with(id, |service| service.exit_type == ExitType::Cgroup);
+        let alive = match self.unit(id).name.kind() {
+            Kind::Socket | Kind::Mount => state.held,
+            _ => {
+                state.main || (by_cgroup || forking && state.main_exit.is_none()) && state.populated
+            }
+        };
         if state.result != ServiceResult::Success {
             self.enter_signal(id, ServiceState::StopSigterm, ServiceResult::Success);
         } else if alive {
             self.enter(id, ServiceState::Running);
+            self.socket_listen(id);
         } else if remain {
             self.enter(id, ServiceState::Exited);
         } else {
@@ -169,9 +213,11 @@ impl Engine {
         }
     }
 
-    fn enter_stop(&mut self, id: UnitId, result: ServiceResult) {
+    pub(super) fn enter_stop(&mut self, id: UnitId, result: ServiceResult) {
         self.note(id, result);
-        if self.spawn(id, Phase::Stop, 0, Role::Control) {
+        self.forget_idle(id);
+        let gone = self.unit(id).name.kind() == Kind::Mount && !self.state(id).held;
+        if !gone && self.spawn(id, Phase::Stop, 0, Role::Control) {
             self.enter(id, ServiceState::Stop);
         } else {
             self.enter_signal(id, ServiceState::StopSigterm, ServiceResult::Success);
@@ -188,8 +234,9 @@ impl Engine {
     }
 
     /// Sends what the state stands for to what is left, and goes on at once if nothing is.
-    fn enter_signal(&mut self, id: UnitId, to: ServiceState, result: ServiceResult) {
+    pub(super) fn enter_signal(&mut self, id: UnitId, to: ServiceState, result: ServiceResult) {
         self.note(id, result);
+        self.forget_idle(id);
         let config = self.config(id);
         if self.is_quiet(id, to) {
             self.enter(id, to);
@@ -197,17 +244,20 @@ impl Engine {
         }
         let group = config.kill_mode == KillMode::ControlGroup;
         match to {
-            ServiceState::StopWatchdog => self.kill(id, Signal::One(Role::Main, SIGABRT)),
+            ServiceState::StopWatchdog => self.kill(id, Signal::One(Role::Main, config.watchdog_signal)),
             ServiceState::StopSigkill | ServiceState::FinalSigkill => {
+                let signal = config.final_kill_signal;
                 if group || config.kill_mode == KillMode::Mixed {
-                    self.kill(id, Signal::KillAll);
+                    self.kill(id, if signal == SIGKILL { Signal::KillAll } else { Signal::All(signal) });
                 } else {
-                    self.kill(id, Signal::One(Role::Main, SIGKILL));
-                    self.kill(id, Signal::One(Role::Control, SIGKILL));
+                    self.kill(id, Signal::One(Role::Main, signal));
+                    self.kill(id, Signal::One(Role::Control, signal));
                 }
             }
             _ => {
-                let mut signals = vec![config.kill_signal];
+                let restarts = self.state(id).stop_for_restart;
+                let first = config.restart_kill_signal.filter(|_| restarts).unwrap_or(config.kill_signal);
+                let mut signals = vec![first];
                 signals.extend(config.send_sighup.then_some(SIGHUP));
                 // A stopped process takes no other signal: systemd.kill(5).
                 signals.push(SIGCONT);
@@ -274,17 +324,24 @@ impl Engine {
         let state = &mut self.states[id.index()];
         state.main = false;
         state.control = false;
+        let by_job = std::mem::take(&mut state.stop_for_restart);
+        state.will_restart = restart || by_job;
         self.actions.push(Action::Release(id));
+        if restart && self.with(id, |service| service.restart_mode == RestartMode::Direct) {
+            // Nobody is told that it was down: systemd.service(5), RestartMode=.
+            return self.enter_with(id, ServiceState::AutoRestart, true);
+        }
         self.enter_with(id, if good { ServiceState::Dead } else { ServiceState::Failed }, restart);
         if restart && self.active(id).is_down() {
             self.enter(id, ServiceState::AutoRestart);
-        } else if !good && !restart {
-            let action = self.unit(id).failure_action;
+        } else if !restart {
+            let unit = self.unit(id);
+            let action = if good { unit.success_action } else { unit.failure_action };
             self.emergency(id, action);
         }
     }
 
-    fn emergency(&mut self, id: UnitId, action: EmergencyAction) {
+    pub(super) fn emergency(&mut self, id: UnitId, action: EmergencyAction) {
         if action != EmergencyAction::None {
             self.actions.push(Action::Emergency(id, action));
         }
@@ -325,7 +382,10 @@ impl Engine {
     /// A stop or the first half of a restart.
     pub(super) fn service_stop(&mut self, id: UnitId) {
         use ServiceState::{AutoRestart, Condition, Exited, Reload, Running, Start, StartPost, StartPre};
-        self.states[id.index()].forbid_restart = true;
+        let restart = self.job_of(id).is_some_and(|job| job.kind == JobKind::Restart);
+        let state = &mut self.states[id.index()];
+        state.forbid_restart = true;
+        state.stop_for_restart = restart;
         match self.state(id).service {
             AutoRestart => self.enter(id, ServiceState::Dead),
             Condition | StartPre | Start | StartPost | Reload => {
@@ -338,7 +398,14 @@ impl Engine {
 
     pub(super) fn service_reload(&mut self, id: UnitId) {
         self.states[id.index()].reload_result = ServiceResult::Success;
-        if self.spawn(id, Phase::Reload, 0, Role::Control) {
+        let signal = self.with(id, |service| {
+            (service.kind == ServiceType::NotifyReload).then_some(service.reload_signal)
+        });
+        if let Some(signal) = signal {
+            // RELOADING=1 and READY=1 follow: systemd.service(5), Type=notify-reload.
+            self.kill(id, Signal::One(Role::Main, signal));
+            self.enter(id, ServiceState::Reload);
+        } else if self.spawn(id, Phase::Reload, 0, Role::Control) {
             self.enter(id, ServiceState::Reload);
         }
     }
@@ -356,7 +423,14 @@ impl Engine {
             Event::Executed(Role::Main) if kind == ServiceType::Exec && at == ServiceState::Start => {
                 self.enter_start_post(id);
             }
-            Event::Spawned(_) | Event::Executed(_) | Event::Tested { .. } => {}
+            Event::Spawned(_)
+            | Event::Executed(_)
+            | Event::Tested { .. }
+            | Event::Opened(_)
+            | Event::Incoming
+            | Event::Present(_)
+            | Event::PathMet
+            | Event::Stamp(_) => {}
             Event::SpawnFailed(role) => {
                 *self.states[id.index()].has(role) = false;
                 match role {
@@ -368,7 +442,9 @@ impl Engine {
             Event::CgroupEmpty => {
                 self.states[id.index()].populated = false;
                 match at {
-                    ServiceState::Running if !self.state(id).main => {
+                    ServiceState::Running
+                        if !self.state(id).main && self.unit(id).name.kind() == Kind::Service =>
+                    {
                         self.enter_running(id, ServiceResult::Success);
                     }
                     // A forking service whose process went away before it wrote its PID file.
@@ -438,7 +514,10 @@ impl Engine {
                     self.enter_start_post(id);
                 }
             }
-            ServiceState::Start if good && matches!(kind, ServiceType::Notify | ServiceType::Forking) => {
+            ServiceState::Start
+                if good
+                    && matches!(kind, ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking) =>
+            {
                 self.log(Some(id), Severity::Warning, Notice::Protocol("it ended before it was ready"));
                 self.enter_signal(id, ServiceState::StopSigterm, ServiceResult::Protocol);
             }
@@ -477,6 +556,10 @@ impl Engine {
                 self.enter_signal(id, ServiceState::FinalSigterm, result);
             }
             ServiceState::StartPre if good => self.enter_start(id),
+            ServiceState::Start if good && self.unit(id).name.kind() == Kind::Mount => {
+                self.states[id.index()].held = true;
+                self.enter_start_post(id);
+            }
             ServiceState::Start if good => self.actions.push(Action::FindMain(id)),
             ServiceState::StartPre | ServiceState::Start => {
                 self.enter_signal(id, ServiceState::StopSigterm, result);
@@ -487,6 +570,7 @@ impl Engine {
                 self.states[id.index()].reload_result = result;
                 self.enter_running(id, ServiceResult::Success);
             }
+            ServiceState::Stop if self.unit(id).name.kind() == Kind::Mount => self.unmounted(id, good),
             ServiceState::Stop => self.enter_signal(id, ServiceState::StopSigterm, result),
             ServiceState::StopPost => self.enter_signal(id, ServiceState::FinalSigterm, result),
             _ => self.after_signal(id),
@@ -506,7 +590,10 @@ impl Engine {
         let at = self.state(id).service;
         let kind = self.with(id, |service| service.kind);
         match item {
-            NotifyItem::Ready if at == ServiceState::Start && kind == ServiceType::Notify => {
+            NotifyItem::Ready
+                if at == ServiceState::Start
+                    && matches!(kind, ServiceType::Notify | ServiceType::NotifyReload) =>
+            {
                 self.enter_start_post(id);
             }
             NotifyItem::Ready if at == ServiceState::Reload && !self.state(id).control => {
@@ -633,6 +720,21 @@ fn phase_of(state: ServiceState) -> Option<Phase> {
         ServiceState::StopPost => Phase::StopPost,
         _ => return None,
     })
+}
+
+/// `RestartSec=`, which grows to `RestartMaxDelaySec=` in `RestartSteps=` steps of one factor.
+fn restart_delay(service: &Service, restarts: u32) -> Duration {
+    let (first, steps) = (service.restart_delay, service.restart_steps);
+    match service.restart_max_delay {
+        Some(max) if restarts > 0 && steps > 0 && !first.is_zero() && first < max => {
+            if restarts >= steps {
+                return max;
+            }
+            let factor = max.as_secs_f64() / first.as_secs_f64();
+            first.mul_f64(factor.powf(f64::from(restarts) / f64::from(steps))).min(max)
+        }
+        _ => first,
+    }
 }
 
 fn contains(set: &ExitSet, status: ExitStatus) -> bool {

@@ -1,7 +1,9 @@
 //! What the engine knows of a unit at run time.
 
 use super::action::{ExitStatus, Role};
+use super::UnitId;
 use super::job::JobId;
+use super::timer::TimerState;
 use crate::unit::{Kind, Unit};
 use std::collections::VecDeque;
 use std::fmt;
@@ -107,6 +109,8 @@ pub enum ServiceResult {
     Watchdog,
     StartLimitHit,
     ExecCondition,
+    TriggerLimitHit,
+    ServiceStartLimitHit,
 }
 
 impl fmt::Display for ServiceResult {
@@ -122,6 +126,8 @@ impl fmt::Display for ServiceResult {
             Self::Watchdog => "watchdog",
             Self::StartLimitHit => "start-limit-hit",
             Self::ExecCondition => "exec-condition",
+            Self::TriggerLimitHit => "trigger-limit-hit",
+            Self::ServiceStartLimitHit => "service-start-limit-hit",
         })
     }
 }
@@ -166,12 +172,34 @@ pub struct UnitState {
     pub(super) starts: VecDeque<Duration>,
     /// The stop was wished for: no automatic restart.
     pub(super) forbid_restart: bool,
+    /// It is down only until it is started again.
+    pub(crate) will_restart: bool,
     /// Why the reload failed.
     pub(super) reload_result: ServiceResult,
     /// The next start is the engine's own, not somebody's wish.
     pub(super) restarting: bool,
     /// Of a target: whether it is reached.
     pub(super) is_target_up: bool,
+    /// Of a timer or path: why it is failed.
+    pub(super) failure: Option<ServiceResult>,
+    /// Of a socket, timer or path: what it triggers runs.
+    pub(super) triggered: bool,
+    /// Of a socket: its descriptors are open. Of a mount: it is mounted.
+    pub(super) held: bool,
+    /// Of a socket with `Accept=yes`: its connections now.
+    pub connections: u32,
+    /// Of an instance for a connection: its socket.
+    pub(super) connection_of: Option<UnitId>,
+    /// Moments at which traffic or a path triggered, for the rate limit.
+    pub(super) triggers: VecDeque<Duration>,
+    /// Moments at which it made other units start by failing, ending or being upheld.
+    pub(super) wishes: VecDeque<Duration>,
+    /// Of a timer.
+    pub timer: Option<Box<TimerState>>,
+    /// When the unit left inactive or failed.
+    pub(super) inactive_exit: Option<Duration>,
+    /// The stop is the first half of a restart.
+    pub(super) stop_for_restart: bool,
     /// Whether the last start was skipped by a condition, and which.
     pub condition: Option<String>,
 }
@@ -179,14 +207,18 @@ pub struct UnitState {
 impl UnitState {
     /// Called when the configuration is (re)loaded.
     pub(super) fn fit(&mut self, unit: &Unit) {
-        if unit.name.kind() != Kind::Service {
+        if !unit.name.kind().has_processes() {
             self.deadline = None;
         }
     }
 
     pub(super) fn active(&self, kind: Kind) -> ActiveState {
-        if kind != Kind::Service {
-            return if self.is_target_up { ActiveState::Active } else { ActiveState::Inactive };
+        if !kind.has_processes() {
+            return match (self.is_target_up, self.failure) {
+                (true, _) => ActiveState::Active,
+                (false, Some(_)) => ActiveState::Failed,
+                (false, None) => ActiveState::Inactive,
+            };
         }
         match self.service {
             ServiceState::Dead => ActiveState::Inactive,
@@ -221,10 +253,28 @@ impl UnitState {
 
     /// The sub-state as `systemctl` shows it.
     pub fn sub_state(&self, kind: Kind) -> String {
-        match (kind, self.is_target_up) {
-            (Kind::Service, _) => self.service.to_string(),
-            (_, true) => "active".into(),
-            (_, false) => "dead".into(),
+        if kind.has_processes() {
+            return match (kind, self.service) {
+                (Kind::Socket, ServiceState::Running) if !self.triggered => "listening".into(),
+                (Kind::Mount, ServiceState::Running) => "mounted".into(),
+                (Kind::Mount, ServiceState::Start) => "mounting".into(),
+                (Kind::Mount, ServiceState::Stop) => "unmounting".into(),
+                (Kind::Mount, ServiceState::Reload) => "remounting".into(),
+                (Kind::Socket, ServiceState::Stop) => "stop-pre".into(),
+                (_, state) => state.to_string(),
+            };
+        }
+        let up = match kind {
+            Kind::Timer | Kind::Path if self.triggered => "running",
+            Kind::Timer if self.timer.as_ref().is_some_and(|timer| timer.next.is_none()) => "elapsed",
+            Kind::Timer | Kind::Path => "waiting",
+            Kind::Device => "plugged",
+            _ => "active",
+        };
+        match (self.is_target_up, self.failure) {
+            (true, _) => up.into(),
+            (false, Some(_)) => "failed".into(),
+            (false, None) => "dead".into(),
         }
     }
 }

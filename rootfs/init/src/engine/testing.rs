@@ -88,6 +88,16 @@ impl World {
             Action::FindMain(id) => format!("{} find main", name(id)),
             Action::JobDone { unit, kind, result, .. } => format!("{kind} {} {result}", name(unit)),
             Action::Emergency(id, action) => format!("{} {action:?}", name(id)),
+            Action::OpenSockets(id) => format!("{} open", name(id)),
+            Action::Listen(id, on) => format!("{} {}", name(id), if *on { "listen" } else { "hand over" }),
+            Action::CloseSockets(id) => format!("{} close", name(id)),
+            Action::Flush(id) => format!("{} flush", name(id)),
+            Action::Accept(id) => format!("{} accept", name(id)),
+            Action::WatchPaths(id) => format!("{} watch", name(id)),
+            Action::UnwatchPaths(id) => format!("{} unwatch", name(id)),
+            Action::MakeSlice(id) => format!("{} make", name(id)),
+            Action::ReadStamp(id) => format!("{} read stamp", name(id)),
+            Action::WriteStamp(id) => format!("{} write stamp", name(id)),
             Action::Log { severity: Severity::Info, .. } | Action::Release(_) | Action::Changed { .. } => {
                 return None;
             }

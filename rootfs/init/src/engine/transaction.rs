@@ -136,7 +136,7 @@ impl Draft<'_> {
 
     /// Queues the jobs that `key` brings with it.
     fn pull(&mut self, key: Key) {
-        use Relation::{BindsTo, Conflicts, PropagatesReloadTo, Requires, Requisite, Wants};
+        use Relation::{BindsTo, Conflicts, PropagatesReloadTo, Requires, Requisite, Upholds, Wants};
         let (id, kind) = key;
         let mut add = |edges: &[Edge], kind: JobKind, matters: bool, conflict: bool| {
             for other in self.engine.graph.over(id, edges) {
@@ -147,7 +147,7 @@ impl Draft<'_> {
         };
         if matches!(kind, JobKind::Start | JobKind::Restart) {
             add(&[Edge::To(Requires), Edge::To(BindsTo)], JobKind::Start, true, false);
-            add(&[Edge::To(Wants)], JobKind::Start, false, false);
+            add(&[Edge::To(Wants), Edge::To(Upholds)], JobKind::Start, false, false);
             add(&[Edge::To(Requisite)], JobKind::VerifyActive, true, false);
             add(&[Edge::To(Conflicts)], JobKind::Stop, true, true);
             add(&[Edge::From(Conflicts)], JobKind::Stop, false, true);

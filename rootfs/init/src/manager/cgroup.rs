@@ -193,7 +193,7 @@ fn remove(path: &Path) {
 
 /// Lets the children of a cgroup have limits. A controller that is absent is left out here; a limit
 /// that needs it is reported when it is set.
-fn delegate_controllers(folder: &Path) {
+pub(super) fn delegate_controllers(folder: &Path) {
     let available = fs::read_to_string(folder.join("cgroup.controllers")).unwrap_or_default();
     for controller in CONTROLLERS {
         if available.split_whitespace().any(|name| name == controller) {

@@ -5,7 +5,7 @@ use super::{Manager, now};
 use crate::control::{Request, Response, UnitStatus, Verb};
 use crate::engine::{Edge, ExitStatus, JobId, JobKind, JobResult, Mode, Role, Signal, UnitId};
 use crate::unit::UnitName;
-use crate::unit::config::{LoadState, RELATIONS};
+use crate::unit::config::{DERIVED, LoadState, RELATIONS};
 use crate::unit::value::signal_name;
 use std::fs;
 use std::io::{self, Read, Write};
@@ -275,7 +275,7 @@ impl Manager {
             LoadState::BadSetting(bad) => ("bad-setting", bad.to_string()),
         };
         let mut relations = Vec::new();
-        for (key, relation) in RELATIONS {
+        for (key, relation) in RELATIONS.into_iter().chain(DERIVED) {
             let names = |edge| -> Vec<String> {
                 self.engine
                     .edges(id, edge)
@@ -293,6 +293,8 @@ impl Manager {
                 "BindsTo" => "BoundBy",
                 "PartOf" => "ConsistsOf",
                 "Conflicts" => "ConflictedBy",
+                "Triggers" => "TriggeredBy",
+                "Upholds" => "UpheldBy",
                 _ => continue,
             };
             let from = names(Edge::From(relation));
@@ -327,6 +329,11 @@ impl Manager {
             inactive_enter_us: us(state.inactive_since),
             condition: state.condition.clone().unwrap_or_default(),
             relations,
+            listen: self.listens(id),
+            n_connections: state.connections,
+            n_file_descriptor_store: self.stored_count(id),
+            next_elapse_us: us(state.timer.as_ref().and_then(|timer| timer.next)),
+            last_trigger_wall_us: state.timer.as_ref().and_then(|timer| timer.last_wall_us).unwrap_or(0),
         }
     }
 }

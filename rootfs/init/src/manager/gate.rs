@@ -56,6 +56,8 @@ impl Running {
 impl Manager {
     /// Enqueues what the machine is for.
     pub(super) fn begin(&mut self) {
+        self.read_clock(false, false);
+        self.mounts_changed();
         if let Some((target, why)) = self.gate.gate.recovery.clone() {
             self.gate.verdict = Verdict::Passed; // nothing to decide any more
             self.tell(None, 2, &format!("recovery: {why}; this machine stays up in {target}"));
@@ -63,6 +65,13 @@ impl Manager {
                 self.tell(None, 2, &format!("{target}: {error}"));
             }
             return self.settle();
+        }
+        for name in ["-.slice", "system.slice"] {
+            if let Ok(name) = UnitName::parse(name)
+                && let Err(error) = self.enqueue(&name, JobKind::Start, Mode::Replace)
+            {
+                self.tell(None, 3, &format!("{name}: {error}"));
+            }
         }
         let default = self.gate.default.clone();
         let gate = self.gate.gate.target.clone();
@@ -109,6 +118,8 @@ impl Manager {
                 let table = self.status_table();
                 self.console.line(&table);
                 self.tell(None, 6, table.lines().last().unwrap_or_default());
+            } else if self.gate.is_open() && self.waits_for_restart(unit) {
+                self.gate.verdict = Verdict::Retrying;
             } else {
                 let name = self.engine.unit(unit).name.clone();
                 self.gate_failed(&format!("{name} ended with result '{result}'"));

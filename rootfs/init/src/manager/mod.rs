@@ -9,13 +9,19 @@ mod accounts;
 pub mod boot;
 mod cgroup;
 mod clients;
+mod clock;
 mod console;
 mod end;
 mod gate;
+pub mod mounting;
 mod notify;
 mod output;
+mod paths;
 mod poll;
+mod presence;
 mod processes;
+mod slices;
+mod sockets;
 mod spawn;
 mod table;
 mod tell;
@@ -29,7 +35,9 @@ use crate::journal::{Journal, Limits};
 use crate::setup::End;
 use crate::unit::condition::{Machine, first_failed};
 use crate::unit::load::Loader;
-use crate::unit::{UnitName, config::EmergencyAction};
+use crate::unit::{LoadState, UnitName, config::EmergencyAction};
+use nix::sys::epoll::EpollFlags;
+use nix::sys::timerfd::TimerFd;
 use poll::{Poll, Source};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -47,6 +55,8 @@ pub struct Paths {
     pub journal: Option<PathBuf>,
     /// The console.
     pub console: PathBuf,
+    /// The stamps of persistent timers.
+    pub stamps: PathBuf,
 }
 
 impl Default for Paths {
@@ -56,6 +66,7 @@ impl Default for Paths {
             cgroup: "/sys/fs/cgroup".into(),
             journal: Some(crate::journal::FOLDER.into()),
             console: "/dev/console".into(),
+            stamps: "/var/lib/systemd/timers".into(),
         }
     }
 }
@@ -132,6 +143,12 @@ struct Manager {
     next_pet: Duration,
     /// Forking services whose PID file is still to be written.
     pid_files: BTreeSet<UnitId>,
+    sockets: sockets::Sockets,
+    watched: HashMap<UnitId, paths::Watched>,
+    presence: presence::Presence,
+    /// Units of one connection or one mount, forgotten when they are down.
+    ephemeral: BTreeSet<UnitId>,
+    clock: TimerFd,
 }
 
 /// Runs until the machine is to end.
@@ -176,6 +193,11 @@ impl Manager {
         poll.add(&notify, Source::Notify).map_err(io_error("epoll_ctl"))?;
         poll.add(&listener, Source::Listener).map_err(io_error("epoll_ctl"))?;
         poll.add(&cgroups, Source::Cgroups).map_err(io_error("epoll_ctl"))?;
+        let presence = presence::Presence::new().map_err(io_error("watching devices and mounts"))?;
+        let clock = clock::watch().map_err(io_error("timerfd"))?;
+        poll.add(&presence, Source::Nodes).map_err(io_error("epoll_ctl"))?;
+        poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts).map_err(io_error("epoll_ctl"))?;
+        poll.add(&clock, Source::Clock).map_err(io_error("epoll_ctl"))?;
         let boot_id = loader.facts.boot_id.clone();
         let console = console::Console::open(&paths.console);
         Ok(Self {
@@ -201,6 +223,11 @@ impl Manager {
             watchdog,
             next_pet: Duration::ZERO,
             pid_files: BTreeSet::new(),
+            sockets: sockets::Sockets::default(),
+            watched: HashMap::new(),
+            presence,
+            ephemeral: BTreeSet::new(),
+            clock,
         })
     }
 
@@ -219,6 +246,12 @@ impl Manager {
                 Source::Outcome(pid) => self.outcome_ready(pid),
                 Source::Adopted(pid) => self.adopted_ended(pid),
                 Source::Output(id) => self.output_ready(id),
+                Source::Socket(id) => self.events.push_back((id, Event::Incoming)),
+                Source::Stored(id) => self.stored_hung_up(id),
+                Source::Paths(id) => self.paths_changed(id),
+                Source::Nodes => self.nodes_changed(),
+                Source::Mounts => self.mounts_changed(),
+                Source::Clock => self.clock_set(),
             }
             self.settle();
         }
@@ -240,7 +273,7 @@ impl Manager {
             }
             match self.events.pop_front() {
                 Some((unit, event)) => self.engine.handle(unit, event, now()),
-                None if idle => return,
+                None if idle => return self.forget_ephemeral(),
                 None => {}
             }
         }
@@ -264,6 +297,16 @@ impl Manager {
             }
             Action::JobDone { job, unit, kind, result } => self.job_done(job, unit, kind, result),
             Action::Emergency(unit, action) => self.emergency(unit, action),
+            Action::OpenSockets(unit) => self.open_sockets(unit),
+            Action::Listen(unit, on) => self.listen(unit, on),
+            Action::CloseSockets(unit) => self.close_sockets(unit),
+            Action::Flush(unit) => self.flush_sockets(unit),
+            Action::Accept(unit) => self.accept_connection(unit),
+            Action::WatchPaths(unit) => self.watch_paths(unit),
+            Action::UnwatchPaths(unit) => self.unwatch_paths(unit),
+            Action::MakeSlice(unit) => self.make_slice(unit),
+            Action::ReadStamp(unit) => self.read_stamp(unit),
+            Action::WriteStamp(unit) => self.write_stamp(unit),
             Action::Log { unit, severity, notice } => self.tell(unit, severity as u8, &notice.to_string()),
         }
     }
@@ -283,12 +326,28 @@ impl Manager {
             EmergencyAction::Reboot => self.end(Ending::Reboot),
             EmergencyAction::RebootForce => self.end_by_force(Ending::Reboot),
             EmergencyAction::Poweroff => self.end(Ending::Poweroff),
+            EmergencyAction::PoweroffForce => self.end_by_force(Ending::Poweroff),
+            EmergencyAction::Halt => self.end(Ending::Halt),
+            EmergencyAction::HaltForce => self.end_by_force(Ending::Halt),
         }
     }
 
     /// Loads a unit and all that it refers to, as far as they are not known.
     fn load(&mut self, name: &UnitName) -> UnitId {
-        let mut wanted = if self.engine.find(name).is_none() { vec![name.clone()] } else { Vec::new() };
+        if self.engine.find(name).is_none() {
+            self.load_all(vec![name.clone()]);
+        }
+        // The name was just added, by itself or as the alias of what was.
+        self.engine.find(name).unwrap_or_else(|| self.engine.ids().next().unwrap_or_else(|| unreachable!()))
+    }
+
+    /// Loads what units refer to and is not known.
+    fn load_missing(&mut self) {
+        let missing = self.engine.missing();
+        self.load_all(missing);
+    }
+
+    fn load_all(&mut self, mut wanted: Vec<UnitName>) {
         while !wanted.is_empty() {
             let loaded: Vec<_> = wanted.iter().map(|name| self.loader.load(name)).collect();
             for unit in loaded.iter().map(|loaded| &loaded.unit) {
@@ -297,8 +356,8 @@ impl Manager {
             self.engine.add(loaded.into_iter().map(|loaded| (loaded.unit, loaded.alias)));
             wanted = self.engine.missing();
         }
-        // The name was just added, by itself or as the alias of what was.
-        self.engine.find(name).unwrap_or_else(|| self.engine.ids().next().unwrap_or_else(|| unreachable!()))
+        self.watch_devices();
+        self.read_zones();
     }
 
     /// Reads all unit files again (`systemctl daemon-reload`).
@@ -310,16 +369,20 @@ impl Manager {
                 let mut loaded = self.loader.load(name);
                 // A name that became an alias keeps its old self until it is down and forgotten.
                 loaded.unit.name = name.clone();
-                (loaded.unit, None)
+                let mounted = (loaded.unit.load_state == LoadState::NotFound)
+                    .then(|| self.mounted_path(name))
+                    .flatten();
+                match mounted {
+                    Some(path) => (presence::kernel_mount(name.clone(), &path), None),
+                    None => (loaded.unit, None),
+                }
             })
             .collect();
         for (unit, _) in &loaded {
             self.tell_problems(unit);
         }
         self.engine.add(loaded);
-        while let [first, ..] = self.engine.missing().as_slice() {
-            self.load(&first.clone());
-        }
+        self.load_missing();
     }
 
     fn enqueue(

@@ -5,11 +5,10 @@ use crate::engine::{Event, NotifyItem, Role, UnitId};
 use crate::unit::config::NotifyAccess;
 use crate::unit::{Kind, UnitName};
 use nix::sys::socket::{
-    AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixAddr, bind, recvmsg, setsockopt,
-    socket, sockopt::PassCred,
+    AddressFamily, SockFlag, SockType, UnixAddr, bind, setsockopt, socket, sockopt::PassCred,
 };
 use std::fs;
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -33,27 +32,15 @@ impl Socket {
         Ok(Self(fd))
     }
 
-    /// The next message with its sender's pid. Descriptors sent along are refused: there is room
-    /// for credentials only, so the kernel closes them (which also answers `BARRIER=1`).
-    fn receive(&self) -> Option<(i32, Vec<u8>)> {
+    /// The next message with its sender's pid and what came along. Descriptors that nobody keeps
+    /// are closed, which also answers `BARRIER=1`.
+    fn receive(&self) -> Option<(i32, Vec<u8>, Vec<OwnedFd>)> {
         loop {
             let mut bytes = vec![0_u8; 4096];
-            let mut control = nix::cmsg_space!(nix::libc::ucred);
-            let mut parts = [IoSliceMut::new(&mut bytes)];
-            let message =
-                recvmsg::<()>(self.0.as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)
-                    .ok()?;
-            let count = message.bytes;
-            let cut = message.flags.contains(MsgFlags::MSG_TRUNC);
-            let sender = message.cmsgs().ok().and_then(|mut all| {
-                all.find_map(|one| match one {
-                    ControlMessageOwned::ScmCredentials(credentials) => Some(credentials.pid()),
-                    _ => None,
-                })
-            });
-            if let Some(pid) = sender.filter(|_| !cut) {
-                bytes.truncate(count);
-                return Some((pid, bytes));
+            let message = sys::message::receive(self.0.as_fd(), &mut bytes).ok()?;
+            if let Some(pid) = message.pid.filter(|_| !message.is_cut) {
+                bytes.truncate(message.count);
+                return Some((pid, bytes, message.descriptors));
             }
         }
     }
@@ -90,7 +77,7 @@ pub(super) fn parse(message: &[u8]) -> Vec<NotifyItem> {
 
 impl Manager {
     pub(super) fn notifications_came(&mut self) {
-        while let Some((pid, message)) = self.notify.receive() {
+        while let Some((pid, message, descriptors)) = self.notify.receive() {
             let Some((unit, role)) = self.unit_of_process(pid) else { continue };
             let access = self.engine.unit(unit).service.as_ref().map(|service| service.notify_access());
             let allowed = match access {
@@ -107,6 +94,7 @@ impl Manager {
                 );
                 continue;
             }
+            self.keep_descriptors(unit, &message, descriptors);
             let mut items = parse(&message);
             items.retain(|item| match item {
                 NotifyItem::MainPid(main) => self.adopt_main(unit, *main),
@@ -114,6 +102,25 @@ impl Manager {
             });
             self.events.push_back((unit, Event::Notify(items)));
             self.settle(); // READY= of one before STOPPING= of another, as they came
+        }
+    }
+
+    /// `FDSTORE=1`, `FDNAME=`, `FDPOLL=`, `FDSTOREREMOVE=1`.
+    fn keep_descriptors(&mut self, unit: UnitId, message: &[u8], descriptors: Vec<OwnedFd>) {
+        let text = String::from_utf8_lossy(message);
+        let value = |key: &str| {
+            text.lines().find_map(|line| line.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')))
+        };
+        let fits = |name: &&str| {
+            name.len() < 256 && name.chars().all(|c| (' '..='~').contains(&c) && c != ':')
+        };
+        let name = value("FDNAME").filter(fits);
+        if value("FDSTOREREMOVE") == Some("1") {
+            if let Some(name) = name {
+                self.drop_stored(unit, Some(name));
+            }
+        } else if value("FDSTORE") == Some("1") {
+            self.store_descriptors(unit, name.unwrap_or("stored"), value("FDPOLL") != Some("0"), descriptors);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What can wake the loop.
 
+use crate::engine::UnitId;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -21,6 +22,18 @@ pub(super) enum Source {
     /// The end of a process that another one may be the parent of.
     Adopted(i32),
     Output(u64),
+    /// Listening sockets of a socket unit.
+    Socket(UnitId),
+    /// A descriptor that is kept for a service.
+    Stored(UnitId),
+    /// What a path unit waits for.
+    Paths(UnitId),
+    /// Device nodes, and the time zone's link.
+    Nodes,
+    /// The kernel's table of mounts.
+    Mounts,
+    /// The wall clock was set.
+    Clock,
 }
 
 pub(super) struct Poll {
@@ -36,8 +49,13 @@ impl Poll {
 
     /// Watches a descriptor for reading; gives the token that forgets it.
     pub(super) fn add(&mut self, fd: &impl AsFd, source: Source) -> io::Result<u64> {
+        self.add_flags(fd, EpollFlags::EPOLLIN, source)
+    }
+
+    /// Watches a descriptor for some events; errors and hang-ups are always told.
+    pub(super) fn add_flags(&mut self, fd: &impl AsFd, flags: EpollFlags, source: Source) -> io::Result<u64> {
         self.next += 1;
-        self.epoll.add(fd, EpollEvent::new(EpollFlags::EPOLLIN, self.next))?;
+        self.epoll.add(fd, EpollEvent::new(flags, self.next))?;
         self.sources.insert(self.next, source);
         Ok(self.next)
     }

@@ -4,14 +4,16 @@ use super::Manager;
 use super::poll::Source;
 use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
-use crate::unit::config::Phase;
+use crate::unit::Kind;
+use crate::unit::config::{Phase, Stream};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use std::collections::HashMap;
+use std::ffi::CString;
 use std::fs;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::Outcome;
 
 struct Process {
@@ -77,7 +79,8 @@ impl Manager {
         index: usize,
         role: Role,
     ) -> Result<(), super::spawn::SpawnError> {
-        let Prepared { plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        let Prepared { mut plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        let passed = self.pass_descriptors(unit, phase, &mut plan)?;
         let name = self.engine.unit(unit).name.clone();
         let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
             Ok((fd, failed)) => {
@@ -91,7 +94,8 @@ impl Manager {
                 None
             }
         };
-        let child = sys::process::spawn(&plan, cgroup.as_ref().map(AsFd::as_fd))?;
+        let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
+        let child = sys::process::spawn_passing(&plan, cgroup.as_ref().map(AsFd::as_fd), &passed)?;
         drop(plan); // and with it the write ends of the pipes
         let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
         self.processes.childless = false;
@@ -101,6 +105,41 @@ impl Manager {
             self.watch_output(unit, child.pid, pending);
         }
         Ok(())
+    }
+
+    /// What the main process finds as its descriptors from 3 on, with the variables that say so.
+    fn pass_descriptors(
+        &self,
+        unit: UnitId,
+        phase: Phase,
+        plan: &mut sys::process::Plan,
+    ) -> Result<Vec<OwnedFd>, super::spawn::SpawnError> {
+        let config = self.engine.unit(unit);
+        if phase != Phase::Start || config.name.kind() != Kind::Service {
+            return Ok(Vec::new());
+        }
+        let variable = |text: String| {
+            CString::new(text).map_err(|_| super::spawn::SpawnError::Nul("the environment"))
+        };
+        if let Some(peer) = self.peer_of(unit) {
+            plan.environment.push(variable(format!("REMOTE_ADDR={}", peer.ip().to_canonical()))?);
+            plan.environment.push(variable(format!("REMOTE_PORT={}", peer.port()))?);
+        }
+        let descriptors = self.descriptors_for(unit);
+        let uses_stdin = config.service.as_deref().is_some_and(|service| service.context.stdin == Stream::Socket);
+        // A connection that is stdin is not passed a second time: systemd.exec(5), StandardInput=.
+        if descriptors.is_empty() || uses_stdin && self.peer_of(unit).is_some() {
+            return Ok(Vec::new());
+        }
+        plan.environment.push(variable(format!("LISTEN_FDS={}", descriptors.len()))?);
+        plan.environment.push(variable(format!("LISTEN_FDNAMES={}", super::sockets::names(&descriptors)))?);
+        let blocking = !config.service.as_deref().is_some_and(|service| service.non_blocking);
+        let mut passed = Vec::new();
+        for (_, fd) in descriptors {
+            super::sockets::set_blocking(fd, blocking)?;
+            passed.push(fd.try_clone()?);
+        }
+        Ok(passed)
     }
 
     /// A child came to its program, or failed on the way.
@@ -264,6 +303,14 @@ impl Manager {
         self.pid_files.remove(&unit);
         self.cgroups.unwatch_file(unit);
         self.cgroups.release(unit);
+        match self.engine.unit(unit).name.kind() {
+            Kind::Slice => return self.remove_slice(unit),
+            Kind::Service => {
+                let will_restart = self.engine.state(unit).will_restart;
+                self.release_descriptors(unit, will_restart);
+            }
+            _ => {}
+        }
         let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
         let context = &service.context;
         let runtime = context.directories.get(&crate::unit::config::DirectoryKind::RuntimeDirectory);

@@ -37,6 +37,8 @@ pub(super) enum SpawnError {
     Nul(&'static str),
     #[error("the command is gone from the unit file")]
     NoCommand,
+    #[error("a stream is to be a socket, and there is none: start it by its socket unit")]
+    NoSocket,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -210,10 +212,17 @@ impl Manager {
         context: &Context,
     ) -> Result<([ChildStream; 3], Vec<Pending>), SpawnError> {
         let tty = || path_c(&context.tty_path);
+        let socket = || {
+            let fd = self.standard_socket(id).ok_or(SpawnError::NoSocket)?;
+            // Programs that know nothing of sockets expect reads that wait.
+            super::sockets::set_blocking(fd, true)?;
+            Ok::<_, SpawnError>(ChildStream::Fd(fd.try_clone()?))
+        };
         let null = |flags| Ok::<_, SpawnError>(ChildStream::Open(c("/dev/null", "a path")?, flags));
         let stdin = match &context.stdin {
             Stream::Tty => ChildStream::Open(tty()?, O_RDWR),
             Stream::File(path) => ChildStream::Open(path_c(path)?, O_RDONLY),
+            Stream::Socket => socket()?,
             _ => null(O_RDONLY)?,
         };
         let mut outputs = Vec::new();
@@ -224,7 +233,10 @@ impl Manager {
             Ok::<_, SpawnError>(match stream {
                 Stream::Null => null(O_WRONLY)?,
                 // stdin is never something to write to, unless it is a terminal.
-                Stream::Inherit if first && context.stdin != Stream::Tty => null(O_WRONLY)?,
+                Stream::Inherit if first && !matches!(context.stdin, Stream::Tty | Stream::Socket) => {
+                    null(O_WRONLY)?
+                }
+                Stream::Socket => socket()?,
                 Stream::Inherit => ChildStream::Same,
                 Stream::Tty => ChildStream::Open(tty()?, O_RDWR),
                 Stream::File(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT),
@@ -294,7 +306,7 @@ fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
 }
 
 /// `a-b.slice` lies in `a.slice` (systemd.slice(5)).
-fn slice_path(name: &str) -> String {
+pub(super) fn slice_path(name: &str) -> String {
     let stem = name.strip_suffix(".slice").unwrap_or(name);
     if stem == "-" {
         return String::new();

@@ -154,7 +154,7 @@ fn is_mount_point(path: &Path) -> bool {
 }
 
 /// `*` and `?`; linear in time but for one point to go back to.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut back) = (0, 0, None);
     while t < text.len() {
         match pattern.get(p) {

@@ -2,9 +2,14 @@
 
 use super::command::Command;
 use super::condition::Condition;
+use super::mount::{MountConfig, mounts_for};
 use super::name::UnitName;
+use super::path::PathConfig;
+use super::socket::Socket;
+use super::timer::Timer;
 use super::value::Span;
-use super::{Fault, Problem};
+use super::{Fault, Kind, Problem};
+use crate::engine::Mode;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,10 +29,17 @@ pub enum Relation {
     OnFailure,
     OnSuccess,
     PropagatesReloadTo,
+    ReloadPropagatedFrom,
+    PropagatesStopTo,
+    StopPropagatedFrom,
+    Upholds,
+    Triggers,
+    TriggeredBy,
+    RequiresMountsFor,
 }
 
 /// The relations with the keys that name them.
-pub const RELATIONS: [(&str, Relation); 11] = [
+pub const RELATIONS: [(&str, Relation); 15] = [
     ("Requires", Relation::Requires),
     ("Requisite", Relation::Requisite),
     ("Wants", Relation::Wants),
@@ -39,6 +51,17 @@ pub const RELATIONS: [(&str, Relation); 11] = [
     ("OnFailure", Relation::OnFailure),
     ("OnSuccess", Relation::OnSuccess),
     ("PropagatesReloadTo", Relation::PropagatesReloadTo),
+    ("ReloadPropagatedFrom", Relation::ReloadPropagatedFrom),
+    ("PropagatesStopTo", Relation::PropagatesStopTo),
+    ("StopPropagatedFrom", Relation::StopPropagatedFrom),
+    ("Upholds", Relation::Upholds),
+];
+
+/// Relations that follow from other keys.
+pub const DERIVED: [(&str, Relation); 3] = [
+    ("Triggers", Relation::Triggers),
+    ("TriggeredBy", Relation::TriggeredBy),
+    ("RequiresMountsFor", Relation::RequiresMountsFor),
 ];
 
 /// Where a unit's configuration came from.
@@ -66,6 +89,9 @@ pub enum BadSetting {
     /// A oneshot service cannot be restarted always.
     #[error("Type=oneshot does not take Restart={0}")]
     OneshotRestart(&'static str),
+    /// What the unit is there for is not said, or its keys contradict each other.
+    #[error("{0}")]
+    Incomplete(&'static str),
     /// The suffix of the name is a type that this PID 1 does not run.
     #[error("units of type {0} are not supported")]
     Kind(&'static str),
@@ -94,6 +120,40 @@ pub enum EmergencyAction {
     RebootForce,
     /// Orderly power-off.
     Poweroff,
+    /// Power-off without stopping units.
+    PoweroffForce,
+    /// Orderly halt.
+    Halt,
+    /// Halt without stopping units.
+    HaltForce,
+}
+
+/// What only units of one type have.
+#[derive(Clone, Debug, Default)]
+pub enum Special {
+    /// Nothing: services (see [`Unit::service`]), targets, devices.
+    #[default]
+    None,
+    /// `[Socket]`.
+    Socket(Box<Socket>),
+    /// `[Timer]`.
+    Timer(Box<Timer>),
+    /// `[Path]`.
+    Path(Box<PathConfig>),
+    /// `[Mount]`.
+    Mount(Box<MountConfig>),
+    /// `[Slice]`: the limits alone.
+    Slice(Box<Context>),
+}
+
+/// `CollectMode=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CollectMode {
+    /// A failed unit is remembered until it is reset.
+    #[default]
+    Inactive,
+    /// A failed unit is forgotten like one that ended well.
+    InactiveOrFailed,
 }
 
 /// A unit's configuration.
@@ -136,10 +196,26 @@ pub struct Unit {
     pub start_limit_action: EmergencyAction,
     /// `FailureAction=`.
     pub failure_action: EmergencyAction,
+    /// `SuccessAction=`.
+    pub success_action: EmergencyAction,
     /// `JobTimeoutSec=`.
     pub job_timeout: Span,
-    /// Of a service.
+    /// `JobRunningTimeoutSec=`; a device's default is 90 s.
+    pub job_running_timeout: Span,
+    /// `JobTimeoutAction=`.
+    pub job_timeout_action: EmergencyAction,
+    /// `OnFailureJobMode=`.
+    pub on_failure_mode: Mode,
+    /// `OnSuccessJobMode=`.
+    pub on_success_mode: Mode,
+    /// `StopWhenUnneeded=`.
+    pub stop_when_unneeded: bool,
+    /// `CollectMode=`.
+    pub collect_mode: CollectMode,
+    /// Of a service; of a socket and a mount what they run and with what.
     pub service: Option<Box<Service>>,
+    /// Of other types.
+    pub special: Special,
     /// `[Install]`.
     pub install: Install,
     /// All that is wrong in its files.
@@ -155,6 +231,8 @@ pub struct Install {
     pub required_by: Vec<String>,
     /// `Alias=`.
     pub alias: Vec<String>,
+    /// `UpheldBy=`.
+    pub upheld_by: Vec<String>,
     /// `Also=`.
     pub also: Vec<String>,
     /// `DefaultInstance=`.
@@ -170,7 +248,41 @@ pub enum ServiceType {
     Exec,
     Oneshot,
     Notify,
+    NotifyReload,
     Forking,
+    Idle,
+}
+
+/// `ExitType=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExitType {
+    /// The service ends with its main process.
+    #[default]
+    Main,
+    /// The service ends with the last process of its cgroup.
+    Cgroup,
+}
+
+/// `RestartMode=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RestartMode {
+    /// Through inactive or failed: what is bound to it stops.
+    #[default]
+    Normal,
+    /// Straight into the next start.
+    Direct,
+}
+
+/// `FileDescriptorStorePreserve=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Preserve {
+    /// Descriptors are dropped when the service is down for good.
+    #[default]
+    Restart,
+    /// They stay.
+    Yes,
+    /// They are dropped with every stop, a restart's too.
+    No,
 }
 
 /// `Restart=`.
@@ -256,10 +368,20 @@ pub struct Service {
     pub restart: Restart,
     /// `RestartSec=`.
     pub restart_delay: Duration,
+    /// `RestartSteps=`: so many restarts lead from `RestartSec=` to `RestartMaxDelaySec=`.
+    pub restart_steps: u32,
+    /// `RestartMaxDelaySec=`.
+    pub restart_max_delay: Span,
+    /// `RestartMode=`.
+    pub restart_mode: RestartMode,
+    /// `ExitType=`.
+    pub exit_type: ExitType,
     /// `TimeoutStartSec=`; unset means the default, infinite for oneshot.
     pub start_timeout: Option<Span>,
     /// `TimeoutStopSec=`.
     pub stop_timeout: Span,
+    /// `TimeoutAbortSec=`; unset means `TimeoutStopSec=`.
+    pub abort_timeout: Option<Span>,
     /// `RuntimeMaxSec=`.
     pub runtime_max: Span,
     /// `WatchdogSec=`.
@@ -270,6 +392,14 @@ pub struct Service {
     pub kill_mode: KillMode,
     /// `KillSignal=`.
     pub kill_signal: i32,
+    /// `RestartKillSignal=`; unset means `KillSignal=`.
+    pub restart_kill_signal: Option<i32>,
+    /// `FinalKillSignal=`.
+    pub final_kill_signal: i32,
+    /// `WatchdogSignal=`.
+    pub watchdog_signal: i32,
+    /// `ReloadSignal=` of `Type=notify-reload`.
+    pub reload_signal: i32,
     /// `SendSIGKILL=`.
     pub send_sigkill: bool,
     /// `SendSIGHUP=`.
@@ -280,6 +410,14 @@ pub struct Service {
     pub restart_prevent: ExitSet,
     /// `RestartForceExitStatus=`.
     pub restart_force: ExitSet,
+    /// `Sockets=`.
+    pub sockets: Vec<UnitName>,
+    /// `NonBlocking=`.
+    pub non_blocking: bool,
+    /// `FileDescriptorStoreMax=`.
+    pub store_max: u32,
+    /// `FileDescriptorStorePreserve=`.
+    pub store_preserve: Preserve,
     /// What its processes run with.
     pub context: Context,
 }
@@ -293,18 +431,31 @@ impl Default for Service {
             pid_file: None,
             restart: Restart::default(),
             restart_delay: Duration::from_millis(100),
+            restart_steps: 0,
+            restart_max_delay: None,
+            restart_mode: RestartMode::default(),
+            exit_type: ExitType::default(),
             start_timeout: None,
             stop_timeout: Some(DEFAULT_TIMEOUT),
+            abort_timeout: None,
             runtime_max: None,
             watchdog: None,
             notify_access: None,
             kill_mode: KillMode::default(),
             kill_signal: 15,
+            restart_kill_signal: None,
+            final_kill_signal: 9,
+            watchdog_signal: 6,
+            reload_signal: 1,
             send_sigkill: true,
             send_sighup: false,
             success: ExitSet::default(),
             restart_prevent: ExitSet::default(),
             restart_force: ExitSet::default(),
+            sockets: Vec::new(),
+            non_blocking: false,
+            store_max: 0,
+            store_preserve: Preserve::default(),
             context: Context::default(),
         }
     }
@@ -327,7 +478,8 @@ impl Service {
 
     /// Who may send `sd_notify(3)` messages.
     pub fn notify_access(&self) -> NotifyAccess {
-        let needed = self.kind == ServiceType::Notify || self.watchdog.is_some();
+        let notifies = matches!(self.kind, ServiceType::Notify | ServiceType::NotifyReload);
+        let needed = notifies || self.watchdog.is_some() || self.store_max > 0;
         match self.notify_access {
             Some(NotifyAccess::None) | None if needed => NotifyAccess::Main,
             Some(access) => access,
@@ -355,6 +507,8 @@ pub enum Stream {
     Append(PathBuf),
     /// `truncate:PATH`.
     Truncate(PathBuf),
+    /// `socket`: the connection, or the socket that activated the service.
+    Socket,
 }
 
 /// Folders that are made for a service, by the key that names them.
@@ -501,7 +655,16 @@ impl Default for Context {
 impl Unit {
     /// A unit without any file yet.
     pub fn new(name: UnitName, load_state: LoadState) -> Self {
-        let service = (name.kind() == super::Kind::Service).then(Box::default);
+        let kind = name.kind();
+        let service = matches!(kind, Kind::Service | Kind::Socket | Kind::Mount).then(Box::default);
+        let special = match kind {
+            Kind::Socket => Special::Socket(Box::default()),
+            Kind::Timer => Special::Timer(Box::default()),
+            Kind::Path => Special::Path(Box::default()),
+            Kind::Mount => Special::Mount(Box::default()),
+            Kind::Slice => Special::Slice(Box::default()),
+            _ => Special::None,
+        };
         Self {
             description: name.as_str().to_owned(),
             name,
@@ -521,8 +684,16 @@ impl Unit {
             start_limit_burst: 5,
             start_limit_action: EmergencyAction::None,
             failure_action: EmergencyAction::None,
+            success_action: EmergencyAction::None,
             job_timeout: None,
+            job_running_timeout: (kind == Kind::Device).then_some(DEFAULT_TIMEOUT),
+            job_timeout_action: EmergencyAction::None,
+            on_failure_mode: Mode::Replace,
+            on_success_mode: Mode::Fail,
+            stop_when_unneeded: false,
+            collect_mode: CollectMode::default(),
             service,
+            special,
             install: Install::default(),
             problems: Vec::new(),
         }
@@ -555,22 +726,33 @@ impl Unit {
             }
             self.load_state = LoadState::BadSetting(bad);
         }
+        self.finish_special();
         if self.default_dependencies {
-            let names = match self.name.kind() {
-                super::Kind::Service => &[
-                    (Relation::Requires, "sysinit.target"),
-                    (Relation::After, "sysinit.target"),
-                    (Relation::After, "basic.target"),
-                    (Relation::Conflicts, "shutdown.target"),
-                    (Relation::Before, "shutdown.target"),
-                ][..],
-                _ => &[(Relation::Conflicts, "shutdown.target"), (Relation::Before, "shutdown.target")][..],
-            };
-            for (relation, name) in names {
+            for (relation, name) in super::defaults::dependencies(self) {
                 if let Ok(name) = UnitName::parse(name) {
-                    self.relate(*relation, name);
+                    self.relate(relation, name);
                 }
             }
+        }
+    }
+
+    /// What follows from the keys of its type.
+    fn finish_special(&mut self) {
+        for (relation, name) in super::defaults::implied(self) {
+            self.relate(relation, name);
+        }
+        if let (Special::Mount(mount), Some(service)) = (&self.special, &mut self.service) {
+            for (phase, command) in mount.commands() {
+                service.commands.insert(phase, vec![command]);
+            }
+            service.context.syslog_identifier.get_or_insert_with(|| "mount".into());
+        }
+    }
+
+    /// Adds the mounts of a path (`RequiresMountsFor=`).
+    pub fn require_mounts_for(&mut self, path: &std::path::Path) {
+        for name in mounts_for(path) {
+            self.relate(Relation::RequiresMountsFor, name);
         }
     }
 
@@ -579,14 +761,16 @@ impl Unit {
         if !kind.is_supported() {
             return Some(BadSetting::Kind(kind.suffix()));
         }
-        let service = self.service.as_ref()?;
         let decisive = self.problems.iter().find(|problem| {
-            matches!(&problem.fault, Fault::Invalid { key, .. }
-                if key.starts_with("Exec") || matches!(key.as_str(), "User" | "Group" | "Type"))
+            matches!(&problem.fault, Fault::Invalid { key, .. } if super::defaults::is_decisive(kind, key))
         });
         if let Some(problem) = decisive {
             return Some(BadSetting::Line(Box::new(problem.clone())));
         }
+        if kind != Kind::Service {
+            return super::defaults::incomplete(self).map(BadSetting::Incomplete);
+        }
+        let service = self.service.as_ref()?;
         let count = service.commands(Phase::Start).len();
         if count == 0 && (service.commands(Phase::Stop).is_empty() || !service.remain_after_exit) {
             return Some(BadSetting::NoCommand);

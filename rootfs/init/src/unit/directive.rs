@@ -3,14 +3,16 @@
 use super::command::{assignments, parse as parse_command};
 use super::condition::{Condition, Test};
 use super::config::{
-    Context, DIRECTORIES, EmergencyAction, ExitSet, KillMode, NotifyAccess, PHASES, RELATIONS, Restart,
-    Service, ServiceType, Stream, Unit, WorkingDirectory,
+    CollectMode, Context, DIRECTORIES, EmergencyAction, ExitSet, ExitType, KillMode, NotifyAccess, PHASES,
+    Phase, Preserve, RELATIONS, Relation, Restart, RestartMode, Service, ServiceType, Stream, Unit,
+    WorkingDirectory,
 };
 use super::name::UnitName;
 use super::specifier::{Facts, expand};
 use super::value;
 use super::words::split;
-use super::{Fault, unsupported};
+use super::{Fault, Kind, mount, path, socket, timer, unsupported};
+use crate::engine::Mode;
 use inifile::Entry;
 use std::path::PathBuf;
 
@@ -26,10 +28,15 @@ pub fn apply(unit: &mut Unit, entry: &Entry, facts: &Facts) -> Result<(), Fault>
         "Install" => install_section(unit, &scope),
         // Where these stood before systemd 230; it takes them there still.
         "Service" if entry.key.starts_with("StartLimit") => unit_section(unit, &scope),
-        "Service" => match &mut unit.service {
+        "Service" => match unit.service.as_mut().filter(|_| scope.name.kind() == Kind::Service) {
             Some(service) => service_section(service, &scope),
             None => Err(Fault::UnknownSection("Service".into())),
         },
+        "Socket" => socket::section(unit, &scope),
+        "Timer" => timer::section(unit, &scope),
+        "Path" => path::section(unit, &scope),
+        "Mount" => mount::section(unit, &scope),
+        "Slice" => mount::slice_section(unit, &scope),
         section if section.starts_with("X-") => Ok(()),
         section if unsupported::SECTIONS.contains(&section) => Ok(()), // said once, for the whole unit
         section => Err(Fault::UnknownSection(section.to_owned())),
@@ -37,22 +44,31 @@ pub fn apply(unit: &mut Unit, entry: &Entry, facts: &Facts) -> Result<(), Fault>
 }
 
 /// One line with what is needed to read it.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     entry: &'a Entry,
     facts: &'a Facts,
     name: UnitName,
 }
 
 impl Scope<'_> {
-    fn text(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
+        &self.entry.key
+    }
+
+    /// The unit's type has no such section.
+    pub(super) fn no_section(&self) -> Fault {
+        Fault::UnknownSection(self.entry.section.clone())
+    }
+
+    pub(super) fn text(&self) -> &str {
         &self.entry.value
     }
 
-    fn invalid(&self, why: impl std::fmt::Display) -> Fault {
+    pub(super) fn invalid(&self, why: impl std::fmt::Display) -> Fault {
         Fault::Invalid { key: self.entry.key.clone(), value: self.entry.value.clone(), why: why.to_string() }
     }
 
-    fn unknown(&self) -> Fault {
+    pub(super) fn unknown(&self) -> Fault {
         let (section, key) = (self.entry.section.clone(), self.entry.key.clone());
         if unsupported::is_known(&section, &key) {
             Fault::Unsupported { section, key }
@@ -61,40 +77,40 @@ impl Scope<'_> {
         }
     }
 
-    fn expand(&self, text: &str) -> Result<String, Fault> {
+    pub(super) fn expand(&self, text: &str) -> Result<String, Fault> {
         expand(text, &self.name, self.facts).map_err(|why| self.invalid(why))
     }
 
-    fn expanded(&self) -> Result<String, Fault> {
+    pub(super) fn expanded(&self) -> Result<String, Fault> {
         self.expand(self.text())
     }
 
-    fn words(&self) -> Result<Vec<String>, Fault> {
+    pub(super) fn words(&self) -> Result<Vec<String>, Fault> {
         let words = split(self.text()).map_err(|why| self.invalid(why))?;
         words.iter().map(|word| self.expand(word)).collect()
     }
 
-    fn want<T>(&self, found: Option<T>, what: &str) -> Result<T, Fault> {
+    pub(super) fn want<T>(&self, found: Option<T>, what: &str) -> Result<T, Fault> {
         found.ok_or_else(|| self.invalid(format_args!("want {what}")))
     }
 
-    fn boolean(&self) -> Result<bool, Fault> {
+    pub(super) fn boolean(&self) -> Result<bool, Fault> {
         self.want(value::boolean(self.text()), "yes or no")
     }
 
-    fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
+    pub(super) fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
         if self.text().is_empty() { Ok(default) } else { self.boolean() }
     }
 
-    fn span(&self) -> Result<value::Span, Fault> {
+    pub(super) fn span(&self) -> Result<value::Span, Fault> {
         self.want(value::span(self.text()), "a time span such as 5min 20s")
     }
 
-    fn timeout(&self) -> Result<value::Span, Fault> {
+    pub(super) fn timeout(&self) -> Result<value::Span, Fault> {
         self.want(value::timeout(self.text()), "a time span such as 5min 20s")
     }
 
-    fn number<T>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
+    pub(super) fn number<T>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
     where
         T: std::str::FromStr + PartialOrd + std::fmt::Display,
     {
@@ -102,13 +118,13 @@ impl Scope<'_> {
         self.want(found, &format!("a number from {} to {}", range.start(), range.end()))
     }
 
-    fn absolute(&self, path: &str) -> Result<PathBuf, Fault> {
+    pub(super) fn absolute(&self, path: &str) -> Result<PathBuf, Fault> {
         let path = self.expand(path)?;
         if path.starts_with('/') { Ok(path.into()) } else { Err(self.invalid("want an absolute path")) }
     }
 
     /// Adds the words to a list; an empty value empties it.
-    fn append(&self, list: &mut Vec<String>) -> Result<(), Fault> {
+    pub(super) fn append(&self, list: &mut Vec<String>) -> Result<(), Fault> {
         if self.text().is_empty() {
             list.clear();
         } else {
@@ -117,7 +133,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn optional(&self) -> Result<Option<String>, Fault> {
+    pub(super) fn optional(&self) -> Result<Option<String>, Fault> {
         if self.text().is_empty() { Ok(None) } else { self.expanded().map(Some) }
     }
 }
@@ -125,6 +141,8 @@ impl Scope<'_> {
 fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
     let key = match at.entry.key.as_str() {
         "BindTo" => "BindsTo",
+        "PropagateReloadTo" => "PropagatesReloadTo",
+        "PropagateReloadFrom" | "PropagatesReloadFrom" => "ReloadPropagatedFrom",
         key => key,
     };
     if let Some((_, relation)) = RELATIONS.iter().find(|(known, _)| *known == key) {
@@ -165,7 +183,32 @@ fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
         "StartLimitBurst" => unit.start_limit_burst = at.number(0..=u32::MAX)?,
         "StartLimitAction" => unit.start_limit_action = emergency_action(at)?,
         "FailureAction" => unit.failure_action = emergency_action(at)?,
+        "SuccessAction" => unit.success_action = emergency_action(at)?,
         "JobTimeoutSec" => unit.job_timeout = at.timeout()?,
+        "JobRunningTimeoutSec" => unit.job_running_timeout = at.timeout()?,
+        "JobTimeoutAction" => unit.job_timeout_action = emergency_action(at)?,
+        "OnFailureJobMode" => unit.on_failure_mode = job_mode(at)?.unwrap_or(Mode::Replace),
+        "OnSuccessJobMode" => unit.on_success_mode = job_mode(at)?.unwrap_or(Mode::Fail),
+        "OnFailureIsolate" => {
+            unit.on_failure_mode = if at.boolean_or(false)? { Mode::Isolate } else { Mode::Replace };
+        }
+        "StopWhenUnneeded" => unit.stop_when_unneeded = at.boolean_or(false)?,
+        "CollectMode" => {
+            unit.collect_mode = match at.text() {
+                "" | "inactive" => CollectMode::Inactive,
+                "inactive-or-failed" => CollectMode::InactiveOrFailed,
+                _ => return Err(at.invalid("want inactive or inactive-or-failed")),
+            }
+        }
+        "RequiresMountsFor" => {
+            if at.text().is_empty() {
+                unit.relations.remove(&Relation::RequiresMountsFor);
+            }
+            for word in at.words()? {
+                let path = at.absolute(&word)?;
+                unit.require_mounts_for(&path);
+            }
+        }
         _ => return Err(at.unknown()),
     }
     Ok(())
@@ -176,9 +219,29 @@ fn emergency_action(at: &Scope<'_>) -> Result<EmergencyAction, Fault> {
         "" | "none" => EmergencyAction::None,
         "reboot" => EmergencyAction::Reboot,
         "reboot-force" | "reboot-immediate" => EmergencyAction::RebootForce,
-        "poweroff" => EmergencyAction::Poweroff,
-        _ => return Err(at.invalid("want none, reboot, reboot-force, reboot-immediate or poweroff")),
+        // PID 1 of a machine exits by switching it off: systemd.unit(5).
+        "poweroff" | "exit" => EmergencyAction::Poweroff,
+        "poweroff-force" | "poweroff-immediate" | "exit-force" => EmergencyAction::PoweroffForce,
+        "halt" => EmergencyAction::Halt,
+        "halt-force" | "halt-immediate" => EmergencyAction::HaltForce,
+        _ => return Err(at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not")),
     })
+}
+
+fn job_mode(at: &Scope<'_>) -> Result<Option<Mode>, Fault> {
+    Ok(Some(match at.text() {
+        "" => return Ok(None),
+        "fail" => Mode::Fail,
+        "replace" => Mode::Replace,
+        "replace-irreversibly" => Mode::ReplaceIrreversibly,
+        "isolate" => Mode::Isolate,
+        "ignore-dependencies" => Mode::IgnoreDependencies,
+        _ => {
+            return Err(
+                at.invalid("want fail, replace, replace-irreversibly, isolate or ignore-dependencies")
+            );
+        }
+    }))
 }
 
 fn install_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
@@ -188,6 +251,7 @@ fn install_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
     let list = match at.entry.key.as_str() {
         "WantedBy" => &mut install.wanted_by,
         "RequiredBy" => &mut install.required_by,
+        "UpheldBy" => &mut install.upheld_by,
         "Alias" => &mut install.alias,
         "Also" => &mut install.also,
         "DefaultInstance" => {
@@ -203,16 +267,32 @@ fn install_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
     Ok(())
 }
 
+/// Adds the commands of a line to a phase; an empty value empties it.
+pub(super) fn add_commands(service: &mut Service, phase: Phase, at: &Scope<'_>) -> Result<(), Fault> {
+    let list = service.commands.entry(phase).or_default();
+    if at.text().is_empty() {
+        list.clear();
+    } else {
+        list.extend(parse_command(at.text(), &at.name, at.facts).map_err(|why| at.invalid(why))?);
+    }
+    Ok(())
+}
+
+/// The keys of systemd.kill(5), systemd.exec(5) and systemd.resource-control(5), in sections other than
+/// `[Service]`.
+pub(super) fn kill_or_context_key(service: &mut Service, at: &Scope<'_>) -> Result<(), Fault> {
+    match at.key() {
+        "KillMode" | "KillSignal" | "FinalKillSignal" | "SendSIGKILL" | "SendSIGHUP" => {
+            service_section(service, at)
+        }
+        _ => context_key(&mut service.context, at),
+    }
+}
+
 fn service_section(service: &mut Service, at: &Scope<'_>) -> Result<(), Fault> {
     let key = at.entry.key.as_str();
     if let Some((_, phase)) = PHASES.iter().find(|(known, _)| *known == key) {
-        let list = service.commands.entry(*phase).or_default();
-        if at.text().is_empty() {
-            list.clear();
-        } else {
-            list.extend(parse_command(at.text(), &at.name, at.facts).map_err(|why| at.invalid(why))?);
-        }
-        return Ok(());
+        return add_commands(service, *phase, at);
     }
     match key {
         "Type" => {
@@ -221,9 +301,15 @@ fn service_section(service: &mut Service, at: &Scope<'_>) -> Result<(), Fault> {
                 "exec" => ServiceType::Exec,
                 "oneshot" => ServiceType::Oneshot,
                 "notify" => ServiceType::Notify,
+                "notify-reload" => ServiceType::NotifyReload,
                 "forking" => ServiceType::Forking,
-                "idle" | "dbus" | "notify-reload" => return Err(at.invalid("this type is not supported")),
-                _ => return Err(at.invalid("want simple, exec, oneshot, notify or forking")),
+                "idle" => ServiceType::Idle,
+                "dbus" => return Err(at.invalid("this type is not supported")),
+                _ => {
+                    return Err(
+                        at.invalid("want simple, exec, oneshot, notify, notify-reload, forking or idle")
+                    );
+                }
             }
         }
         "RemainAfterExit" => service.remain_after_exit = at.boolean_or(false)?,
@@ -252,6 +338,53 @@ fn service_section(service: &mut Service, at: &Scope<'_>) -> Result<(), Fault> {
         }
         "RestartSec" => {
             service.restart_delay = at.want(at.span()?, "a time span that ends")?;
+        }
+        "RestartSteps" => service.restart_steps = at.number(0..=u32::MAX)?,
+        "RestartMaxDelaySec" => service.restart_max_delay = at.timeout()?,
+        "RestartMode" => {
+            service.restart_mode = match at.text() {
+                "" | "normal" => RestartMode::Normal,
+                "direct" => RestartMode::Direct,
+                _ => return Err(at.invalid("want normal or direct")),
+            }
+        }
+        "ExitType" => {
+            service.exit_type = match at.text() {
+                "" | "main" => ExitType::Main,
+                "cgroup" => ExitType::Cgroup,
+                _ => return Err(at.invalid("want main or cgroup")),
+            }
+        }
+        "TimeoutAbortSec" => {
+            service.abort_timeout = if at.text().is_empty() { None } else { Some(at.timeout()?) };
+        }
+        "FinalKillSignal" => service.final_kill_signal = at.want(value::signal(at.text()), "a signal")?,
+        "WatchdogSignal" => service.watchdog_signal = at.want(value::signal(at.text()), "a signal")?,
+        "ReloadSignal" => service.reload_signal = at.want(value::signal(at.text()), "a signal")?,
+        "RestartKillSignal" => {
+            service.restart_kill_signal = Some(at.want(value::signal(at.text()), "a signal")?);
+        }
+        "Sockets" => {
+            if at.text().is_empty() {
+                service.sockets.clear();
+            }
+            for word in at.words()? {
+                let name = UnitName::parse(&word).map_err(|why| at.invalid(why))?;
+                if name.kind() != Kind::Socket || name.is_template() {
+                    return Err(at.invalid("want sockets"));
+                }
+                service.sockets.push(name);
+            }
+        }
+        "NonBlocking" => service.non_blocking = at.boolean_or(false)?,
+        "FileDescriptorStoreMax" => service.store_max = at.number(0..=4096)?,
+        "FileDescriptorStorePreserve" => {
+            service.store_preserve = match (at.text(), value::boolean(at.text())) {
+                ("" | "restart", _) => Preserve::Restart,
+                (_, Some(true)) => Preserve::Yes,
+                (_, Some(false)) => Preserve::No,
+                _ => return Err(at.invalid("want yes, no or restart")),
+            }
         }
         "TimeoutSec" => {
             service.start_timeout = Some(at.timeout()?);
@@ -372,9 +505,10 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
             context.stdin = match at.text() {
                 "" | "null" => Stream::Null,
                 "tty" | "tty-force" => Stream::Tty,
+                "socket" => Stream::Socket,
                 text => match text.strip_prefix("file:") {
                     Some(path) => Stream::File(at.absolute(path)?),
-                    None => return Err(at.invalid("want null, tty, tty-force or file:PATH")),
+                    None => return Err(at.invalid("want null, tty, tty-force, socket or file:PATH")),
                 },
             }
         }
@@ -403,7 +537,7 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
         "Slice" => {
             let name = at.optional()?.map(|name| UnitName::parse(&name)).transpose();
             let name = name.map_err(|why| at.invalid(why))?;
-            if name.as_ref().is_some_and(|name| name.kind() != super::Kind::Slice) {
+            if name.as_ref().is_some_and(|name| name.kind() != Kind::Slice) {
                 return Err(at.invalid("want a name that ends in .slice"));
             }
             context.slice = name;
@@ -421,13 +555,14 @@ fn output(at: &Scope<'_>, default: Stream) -> Result<Stream, Fault> {
         "journal" | "syslog" | "kmsg" => Stream::Journal,
         "journal+console" | "syslog+console" | "kmsg+console" => Stream::JournalAndConsole,
         "tty" => Stream::Tty,
+        "socket" => Stream::Socket,
         text => match text.split_once(':') {
             Some(("file", path)) => Stream::File(at.absolute(path)?),
             Some(("append", path)) => Stream::Append(at.absolute(path)?),
             Some(("truncate", path)) => Stream::Truncate(at.absolute(path)?),
             _ => {
                 return Err(at.invalid(
-                    "want null, inherit, journal, journal+console, tty, or file:, append:, truncate: and a path",
+                    "want null, inherit, journal, journal+console, tty, socket, or file:, append:, truncate: and a path",
                 ));
             }
         },
@@ -466,7 +601,7 @@ fn capabilities(before: Option<u64>, all: u64, at: &Scope<'_>) -> Result<u64, Fa
     })
 }
 
-fn cgroup_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
+pub(super) fn cgroup_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
     let weight = |default: &str| match at.text() {
         "" => Some(default.to_owned()),
         text => text.parse::<u16>().ok().filter(|n| (1..=10_000).contains(n)).map(|n| n.to_string()),

@@ -90,7 +90,12 @@ pub fn plan(unit: &Unit, file: &Path, folder: &Path) -> Result<Vec<(PathBuf, Pat
         _ => unit.name.clone(),
     };
     let mut links = Vec::new();
-    for (list, suffix) in [(&unit.install.wanted_by, "wants"), (&unit.install.required_by, "requires")] {
+    let folders = [
+        (&unit.install.wanted_by, "wants"),
+        (&unit.install.required_by, "requires"),
+        (&unit.install.upheld_by, "upholds"),
+    ];
+    for (list, suffix) in folders {
         for wanting in list {
             let wanting = named(wanting, &facts)?;
             links.push((folder.join(format!("{wanting}.{suffix}")).join(name.as_str()), file.to_owned()));
@@ -138,7 +143,7 @@ pub fn disable(loader: &Loader, name: &UnitName, folder: &Path) -> Result<Vec<Ch
             let path = entry.path();
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let text = path.to_string_lossy();
-            if is_folder && (text.ends_with(".wants") || text.ends_with(".requires")) {
+            if is_folder && [".wants", ".requires", ".upholds"].iter().any(|suffix| text.ends_with(suffix)) {
                 let inner = fs::read_dir(&path).into_iter().flatten().flatten().map(|entry| entry.path());
                 links.extend(inner.filter(|path| names_it(path)));
             } else if path.is_symlink()

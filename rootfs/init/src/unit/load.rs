@@ -4,7 +4,7 @@
 use super::config::{BadSetting, LoadState, Relation, Unit};
 use super::name::UnitName;
 use super::specifier::Facts;
-use super::{Fault, Problem, directive};
+use super::{Fault, Kind, Problem, directive};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
@@ -65,6 +65,12 @@ impl Loader {
                 unit.load_state = LoadState::Masked;
                 unit.fragment = Some(path);
             }
+            // These are what their name says, with or without a file.
+            Found::Nothing | Found::Alias(_) if matches!(own.kind(), Kind::Slice | Kind::Device) => {
+                unit.ignore_on_isolate = true;
+                // These two are there as long as PID 1 is.
+                unit.default_dependencies = !matches!(own.as_str(), "-.slice" | "system.slice");
+            }
             Found::Nothing | Found::Alias(_) => unit.load_state = LoadState::NotFound,
             Found::Fragment(path) => self.read_into(&mut unit, &path),
         }
@@ -75,7 +81,9 @@ impl Loader {
             }
             // A unit that exists only as drop-ins of a missing file is still missing; but what
             // hangs in the folders of a target is wanted all the same.
-            for (suffix, relation) in [("wants", Relation::Wants), ("requires", Relation::Requires)] {
+            for (suffix, relation) in
+                [("wants", Relation::Wants), ("requires", Relation::Requires), ("upholds", Relation::Upholds)]
+            {
                 for wanted in self.linked(&own, name, suffix) {
                     unit.relate(relation, wanted);
                 }

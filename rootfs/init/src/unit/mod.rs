@@ -10,11 +10,17 @@
 pub mod command;
 pub mod condition;
 pub mod config;
+mod defaults;
 pub mod directive;
 pub mod install;
 pub mod load;
+pub mod mount;
 pub mod name;
+pub mod path;
+pub mod preset;
+pub mod socket;
 pub mod specifier;
+pub mod timer;
 mod unsupported;
 pub mod value;
 pub mod words;

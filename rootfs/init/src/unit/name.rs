@@ -40,9 +40,14 @@ impl Kind {
         KINDS.iter().find(|(_, kind)| *kind == self).map_or("", |(suffix, _)| suffix)
     }
 
+    /// Whether its units run processes: with states, time-outs and results as a service has.
+    pub fn has_processes(self) -> bool {
+        matches!(self, Self::Service | Self::Socket | Self::Mount)
+    }
+
     /// Whether this PID 1 can start units of the kind.
     pub fn is_supported(self) -> bool {
-        matches!(self, Self::Service | Self::Target)
+        !matches!(self, Self::Automount | Self::Swap | Self::Scope)
     }
 }
 
@@ -168,6 +173,32 @@ impl fmt::Debug for UnitName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A path as part of a unit name, as `systemd-escape --path` writes it: `/` is `-`, and what a name
+/// cannot hold is `\xHH`.
+pub fn escape_path(path: &str) -> String {
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.is_empty() {
+        return "-".into();
+    }
+    escape(&parts.join("/"))
+}
+
+/// As `systemd-escape` writes it.
+pub fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'/' => out.push('-'),
+            b'.' if at == 0 => out.push_str("\\x2e"),
+            b':' | b'_' | b'.' => out.push(byte as char),
+            _ if byte.is_ascii_alphanumeric() => out.push(byte as char),
+            // Writing into a string does not fail.
+            _ => _ = fmt::Write::write_fmt(&mut out, format_args!("\\x{byte:02x}")),
+        }
+    }
+    out
 }
 
 /// Undoes systemd-escape(1): `-` becomes `/`, `\xHH` becomes the byte.

@@ -1,14 +1,13 @@
 //! Keys that systemd has and this PID 1 does not act on: told apart from spelling mistakes.
 
 /// Sections of unit types that are not run.
-pub(super) const SECTIONS: [&str; 9] =
-    ["Socket", "Timer", "Path", "Mount", "Automount", "Swap", "Slice", "Scope", "Container"];
+pub(super) const SECTIONS: [&str; 4] = ["Automount", "Swap", "Scope", "Container"];
 
 /// systemd.unit(5) of systemd 252.
-const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStopTo ReloadPropagatedFrom \
-    PropagatesReloadFrom JoinsNamespaceOf OnFailureJobMode OnSuccessJobMode OnFailureIsolate StopWhenUnneeded \
-    CollectMode FailureActionExitStatus SuccessAction SuccessActionExitStatus JobRunningTimeoutSec \
-    JobTimeoutAction JobTimeoutRebootArgument RebootArgument SourcePath ConditionFirmware ConditionSecurity \
+const UNIT: &str = " \
+    JoinsNamespaceOf \
+    FailureActionExitStatus SuccessActionExitStatus \
+    JobTimeoutRebootArgument RebootArgument SourcePath ConditionFirmware ConditionSecurity \
     ConditionCapability ConditionACPower ConditionNeedsUpdate ConditionPathExistsGlob \
     ConditionPathIsEncrypted ConditionUser ConditionGroup ConditionControlGroupController ConditionMemory \
     ConditionCPUs ConditionCPUFeature ConditionOSRelease ConditionMemoryPressure ConditionCPUPressure \
@@ -19,14 +18,24 @@ const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStop
     AssertKernelVersion AssertCredential AssertEnvironment StartLimitInterval SurviveFinalKillSignal ";
 
 /// systemd.unit(5), [Install].
-const INSTALL: &str = " UpheldBy ";
+const INSTALL: &str = "";
+
+/// systemd.socket(5).
+const SOCKET: &str = "ListenSpecial ListenNetlink ListenMessageQueue ListenUSBFunction SocketProtocol Writable FlushPending \
+    MaxConnectionsPerSource DeferAcceptSec IPTOS IPTTL PipeSize TCPCongestion PassSecurity PassPacketInfo PassPIDFD \
+    PassFileDescriptorsToExec Timestamping SELinuxContextFromNet SmackLabel SmackLabelIPIn SmackLabelIPOut \
+    MessageQueueMaxMessages MessageQueueMessageSize PollLimitIntervalSec PollLimitBurst AcceptFileDescriptors \
+    DeferTrigger DeferTriggerMaxSec";
+
+/// systemd.timer(5).
+const TIMER: &str = "WakeSystem DeferReactivation RandomizedOffsetSec";
 
 /// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5) of systemd 252.
-const SERVICE: &str = " Delegate ExitType GuessMainPID BusName BusPolicy TimeoutAbortSec TimeoutStartFailureMode \
-    TimeoutStopFailureMode RuntimeRandomizedExtraSec RestartSteps RestartMaxDelaySec RestartMode RestartKillSignal \
-    FinalKillSignal WatchdogSignal RootDirectoryStartOnly NonBlocking Sockets FileDescriptorStoreMax \
-    FileDescriptorStorePreserve USBFunctionDescriptors USBFunctionStrings OOMPolicy OpenFile ReloadSignal \
-    ReloadPropagatedFrom PermissionsStartOnly RootDirectory RootImage RootImageOptions RootEphemeral RootHash \
+const SERVICE: &str = " Delegate GuessMainPID BusName BusPolicy TimeoutStartFailureMode \
+    TimeoutStopFailureMode RuntimeRandomizedExtraSec \
+    RootDirectoryStartOnly \
+    USBFunctionDescriptors USBFunctionStrings OOMPolicy OpenFile \
+    PermissionsStartOnly RootDirectory RootImage RootImageOptions RootEphemeral RootHash \
     RootHashSignature RootVerity MountAPIVFS BindLogSockets ProtectProc ProcSubset BindPaths BindReadOnlyPaths \
     MountImages ExtensionImages ExtensionDirectories DynamicUser PAMName SecureBits SELinuxContext AppArmorProfile \
     SmackProcessLabel KeyringMode OOMScoreAdjust TimerSlackNSec Personality CPUSchedulingPolicy \
@@ -57,7 +66,9 @@ pub(super) fn is_known(section: &str, key: &str) -> bool {
     let keys = match section {
         "Unit" => UNIT,
         "Install" => INSTALL,
+        "Timer" => TIMER,
         _ => SERVICE,
     };
-    keys.split_ascii_whitespace().any(|known| known == key)
+    let socket = if section == "Socket" { SOCKET } else { "" };
+    keys.split_ascii_whitespace().chain(socket.split_ascii_whitespace()).any(|known| known == key)
 }

@@ -1,0 +1,44 @@
+//! Slices: cgroups with limits, in which those of services lie (systemd.slice(5)).
+
+use super::Manager;
+use super::cgroup::delegate_controllers;
+use super::spawn::slice_path;
+use crate::engine::UnitId;
+use crate::unit::config::Special;
+use std::fs;
+
+impl Manager {
+    /// Makes the cgroup and sets its limits. Without a cgroup tree its services run all the same.
+    pub(super) fn make_slice(&mut self, id: UnitId) {
+        let unit = self.engine.unit(id);
+        let Special::Slice(context) = &unit.special else { return };
+        let mut folder = self.paths.cgroup.clone();
+        let mut failed = Vec::new();
+        delegate_controllers(&folder);
+        for part in slice_path(unit.name.as_str()).split('/').filter(|part| !part.is_empty()) {
+            folder.push(part);
+            if let Err(error) = fs::create_dir(&folder)
+                && error.kind() != std::io::ErrorKind::AlreadyExists
+            {
+                failed.push(format!("{}: {error}", folder.display()));
+            }
+            delegate_controllers(&folder);
+        }
+        for (file, text) in &context.cgroup {
+            if let Err(error) = fs::write(folder.join(file), text) {
+                failed.push(format!("limit not set: {file} = {text}: {error}"));
+            }
+        }
+        for message in failed {
+            self.tell(Some(id), 4, &message);
+        }
+    }
+
+    /// Removes the cgroup of a slice, if nothing is in it any more.
+    pub(super) fn remove_slice(&self, id: UnitId) {
+        let path = slice_path(self.engine.unit(id).name.as_str());
+        if !path.is_empty() {
+            let _ = fs::remove_dir(self.paths.cgroup.join(path));
+        }
+    }
+}
