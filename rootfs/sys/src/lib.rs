@@ -8,6 +8,7 @@ pub mod block;
 pub mod child;
 pub mod dm;
 pub mod efivar;
+pub mod isolation;
 pub mod modules;
 pub mod mount;
 pub mod power;

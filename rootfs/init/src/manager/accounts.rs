@@ -60,3 +60,11 @@ pub(super) fn groups_of(user: &str) -> Vec<u32> {
         })
         .collect()
 }
+
+/// Whether a user or a group has the number.
+pub(super) fn is_taken(id: u32) -> bool {
+    let text = id.to_string();
+    ["/etc/passwd", "/etc/group"]
+        .iter()
+        .any(|path| lines(path).iter().any(|fields| fields.get(2).is_some_and(|number| *number == text)))
+}

@@ -12,6 +12,7 @@ mod clients;
 mod console;
 mod end;
 mod gate;
+mod isolate;
 mod notify;
 mod output;
 mod poll;
@@ -132,6 +133,8 @@ struct Manager {
     next_pet: Duration,
     /// Forking services whose PID file is still to be written.
     pid_files: BTreeSet<UnitId>,
+    /// Users reserved for running services with `DynamicUser=`.
+    dynamic_users: HashMap<UnitId, (String, u32)>,
 }
 
 /// Runs until the machine is to end.
@@ -201,6 +204,7 @@ impl Manager {
             watchdog,
             next_pet: Duration::ZERO,
             pid_files: BTreeSet::new(),
+            dynamic_users: HashMap::new(),
         })
     }
 

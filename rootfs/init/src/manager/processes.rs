@@ -4,7 +4,7 @@ use super::Manager;
 use super::poll::Source;
 use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
-use crate::unit::config::Phase;
+use crate::unit::config::{Phase, Preserve};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -77,9 +77,10 @@ impl Manager {
         index: usize,
         role: Role,
     ) -> Result<(), super::spawn::SpawnError> {
-        let Prepared { plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        self.reserve_user(unit)?;
+        let Prepared { plan, outputs, slice, limits, delegate } = self.prepare(unit, phase, index)?;
         let name = self.engine.unit(unit).name.clone();
-        let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
+        let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits, delegate) {
             Ok((fd, failed)) => {
                 for limit in failed {
                     self.tell(Some(unit), 4, &format!("limit not set: {limit}"));
@@ -264,10 +265,18 @@ impl Manager {
         self.pid_files.remove(&unit);
         self.cgroups.unwatch_file(unit);
         self.cgroups.release(unit);
+        self.forget_isolation(unit);
+        self.dynamic_users.remove(&unit);
         let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
         let context = &service.context;
         let runtime = context.directories.get(&crate::unit::config::DirectoryKind::RuntimeDirectory);
-        if let Some(folders) = runtime.filter(|_| !context.runtime_directory_preserve) {
+        let restarting = self.engine.active(unit) == crate::engine::ActiveState::Activating;
+        let kept = match context.runtime_directory_preserve {
+            Preserve::No => false,
+            Preserve::Restart => restarting,
+            Preserve::Yes => true,
+        };
+        if let Some(folders) = runtime.filter(|_| !kept) {
             for name in &folders.names {
                 let _ = fs::remove_dir_all(std::path::Path::new("/run").join(name));
             }

@@ -2,7 +2,10 @@
 
 use super::command::Command;
 use super::condition::Condition;
+use super::execution::Execution;
 use super::name::UnitName;
+use super::resource::Resources;
+use super::sandbox::Sandbox;
 use super::value::Span;
 use super::{Fault, Problem};
 use std::collections::BTreeMap;
@@ -349,6 +352,8 @@ pub enum Stream {
     JournalAndConsole,
     /// `tty`: `TTYPath=`, which is /dev/console by default.
     Tty,
+    /// `data`: `StandardInputText=` and `StandardInputData=`.
+    Data,
     /// `file:PATH`.
     File(PathBuf),
     /// `append:PATH`.
@@ -377,6 +382,16 @@ pub const DIRECTORIES: [(&str, DirectoryKind, &str, &str); 5] = [
     ("ConfigurationDirectory", DirectoryKind::ConfigurationDirectory, "/etc", "CONFIGURATION_DIRECTORY"),
 ];
 
+/// `RuntimeDirectoryPreserve=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each variant is the value of the same name")]
+pub enum Preserve {
+    #[default]
+    No,
+    Restart,
+    Yes,
+}
+
 /// Names and mode of one kind of folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directories {
@@ -400,9 +415,6 @@ pub struct WorkingDirectory {
     /// `-`: going on without it is fine.
     pub optional: bool,
 }
-
-/// One cgroup v2 limit: the file and what is written into it.
-pub type CgroupSetting = (&'static str, String);
 
 /// What the processes of a service run with (systemd.exec(5), systemd.resource-control(5)).
 #[derive(Clone, Debug)]
@@ -449,7 +461,7 @@ pub struct Context {
     /// `RuntimeDirectory=` and its kin.
     pub directories: BTreeMap<DirectoryKind, Directories>,
     /// `RuntimeDirectoryPreserve=`.
-    pub runtime_directory_preserve: bool,
+    pub runtime_directory_preserve: Preserve,
     /// `NoNewPrivileges=`.
     pub no_new_privileges: bool,
     /// `CapabilityBoundingSet=` as a mask of capability numbers.
@@ -460,8 +472,12 @@ pub struct Context {
     pub ignore_sigpipe: bool,
     /// `Slice=`.
     pub slice: Option<UnitName>,
-    /// `MemoryMax=` and other limits that are one cgroup file each.
-    pub cgroup: BTreeMap<&'static str, String>,
+    /// `MemoryMax=` and other limits of its cgroup.
+    pub cgroup: Resources,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
+    /// Scheduling, credentials, input and other rare keys.
+    pub execution: Option<Box<Execution>>,
 }
 
 impl Default for Context {
@@ -487,13 +503,15 @@ impl Default for Context {
             syslog_level: 6,
             syslog_level_prefix: true,
             directories: BTreeMap::new(),
-            runtime_directory_preserve: false,
+            runtime_directory_preserve: Preserve::No,
             no_new_privileges: false,
             bounding_set: None,
             ambient: 0,
             ignore_sigpipe: true,
             slice: None,
-            cgroup: BTreeMap::new(),
+            cgroup: Resources::default(),
+            sandbox: None,
+            execution: None,
         }
     }
 }

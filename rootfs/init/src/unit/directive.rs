@@ -3,15 +3,15 @@
 use super::command::{assignments, parse as parse_command};
 use super::condition::{Condition, Test};
 use super::config::{
-    Context, DIRECTORIES, EmergencyAction, ExitSet, KillMode, NotifyAccess, PHASES, RELATIONS, Restart,
-    Service, ServiceType, Stream, Unit, WorkingDirectory,
+    Context, DIRECTORIES, EmergencyAction, ExitSet, KillMode, NotifyAccess, PHASES, Preserve, RELATIONS,
+    Restart, Service, ServiceType, Stream, Unit, WorkingDirectory,
 };
 use super::name::UnitName;
 use super::specifier::{Facts, expand};
 use super::syntax::Entry;
 use super::value;
 use super::words::split;
-use super::{Fault, unsupported};
+use super::{Fault, execution, resource, sandbox, unsupported};
 use std::path::PathBuf;
 
 /// Applies `entry` to `unit`. The outcome of an empty value is as systemd's: lists are emptied,
@@ -37,64 +37,75 @@ pub fn apply(unit: &mut Unit, entry: &Entry, facts: &Facts) -> Result<(), Fault>
 }
 
 /// One line with what is needed to read it.
-struct Scope<'a> {
+pub(super) struct Scope<'a> {
     entry: &'a Entry,
     facts: &'a Facts,
     name: UnitName,
 }
 
 impl Scope<'_> {
-    fn text(&self) -> &str {
+    pub(super) fn key(&self) -> &str {
+        &self.entry.key
+    }
+
+    pub(super) fn text(&self) -> &str {
         &self.entry.value
     }
 
-    fn invalid(&self, why: impl std::fmt::Display) -> Fault {
+    pub(super) fn invalid(&self, why: impl std::fmt::Display) -> Fault {
         Fault::Invalid { key: self.entry.key.clone(), value: self.entry.value.clone(), why: why.to_string() }
     }
 
-    fn unknown(&self) -> Fault {
+    pub(super) fn unknown(&self) -> Fault {
         let (section, key) = (self.entry.section.clone(), self.entry.key.clone());
-        if unsupported::is_known(&section, &key) {
+        if let Some(why) = unsupported::not_enforced(&section, &key) {
+            Fault::NotEnforced { section, key, why }
+        } else if unsupported::is_known(&section, &key) {
             Fault::Unsupported { section, key }
         } else {
             Fault::UnknownKey { section, key }
         }
     }
 
-    fn expand(&self, text: &str) -> Result<String, Fault> {
+    pub(super) fn expand(&self, text: &str) -> Result<String, Fault> {
         expand(text, &self.name, self.facts).map_err(|why| self.invalid(why))
     }
 
-    fn expanded(&self) -> Result<String, Fault> {
+    pub(super) fn expanded(&self) -> Result<String, Fault> {
         self.expand(self.text())
     }
 
-    fn words(&self) -> Result<Vec<String>, Fault> {
+    pub(super) fn words(&self) -> Result<Vec<String>, Fault> {
         let words = split(self.text()).map_err(|why| self.invalid(why))?;
         words.iter().map(|word| self.expand(word)).collect()
     }
 
-    fn want<T>(&self, found: Option<T>, what: &str) -> Result<T, Fault> {
+    pub(super) fn want<T>(&self, found: Option<T>, what: &str) -> Result<T, Fault> {
         found.ok_or_else(|| self.invalid(format_args!("want {what}")))
     }
 
-    fn boolean(&self) -> Result<bool, Fault> {
+    pub(super) fn boolean(&self) -> Result<bool, Fault> {
         self.want(value::boolean(self.text()), "yes or no")
     }
 
-    fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
+    pub(super) fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
         if self.text().is_empty() { Ok(default) } else { self.boolean() }
     }
 
-    fn span(&self) -> Result<value::Span, Fault> {
+    /// `None` for the default.
+    pub(super) fn optional_boolean(&self) -> Result<Option<bool>, Fault> {
+        if self.text().is_empty() { Ok(None) } else { self.boolean().map(Some) }
+    }
+
+    pub(super) fn span(&self) -> Result<value::Span, Fault> {
         self.want(value::span(self.text()), "a time span such as 5min 20s")
     }
 
-    fn timeout(&self) -> Result<value::Span, Fault> {
+    pub(super) fn timeout(&self) -> Result<value::Span, Fault> {
         self.want(value::timeout(self.text()), "a time span such as 5min 20s")
     }
 
-    fn number<T>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
+    pub(super) fn number<T>(&self, range: std::ops::RangeInclusive<T>) -> Result<T, Fault>
     where
         T: std::str::FromStr + PartialOrd + std::fmt::Display,
     {
@@ -102,13 +113,13 @@ impl Scope<'_> {
         self.want(found, &format!("a number from {} to {}", range.start(), range.end()))
     }
 
-    fn absolute(&self, path: &str) -> Result<PathBuf, Fault> {
+    pub(super) fn absolute(&self, path: &str) -> Result<PathBuf, Fault> {
         let path = self.expand(path)?;
         if path.starts_with('/') { Ok(path.into()) } else { Err(self.invalid("want an absolute path")) }
     }
 
     /// Adds the words to a list; an empty value empties it.
-    fn append(&self, list: &mut Vec<String>) -> Result<(), Fault> {
+    pub(super) fn append(&self, list: &mut Vec<String>) -> Result<(), Fault> {
         if self.text().is_empty() {
             list.clear();
         } else {
@@ -117,7 +128,7 @@ impl Scope<'_> {
         Ok(())
     }
 
-    fn optional(&self) -> Result<Option<String>, Fault> {
+    pub(super) fn optional(&self) -> Result<Option<String>, Fault> {
         if self.text().is_empty() { Ok(None) } else { self.expanded().map(Some) }
     }
 }
@@ -371,10 +382,11 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
         "StandardInput" => {
             context.stdin = match at.text() {
                 "" | "null" => Stream::Null,
+                "data" => Stream::Data,
                 "tty" | "tty-force" => Stream::Tty,
                 text => match text.strip_prefix("file:") {
                     Some(path) => Stream::File(at.absolute(path)?),
-                    None => return Err(at.invalid("want null, tty, tty-force or file:PATH")),
+                    None => return Err(at.invalid("want null, data, tty, tty-force or file:PATH")),
                 },
             }
         }
@@ -389,7 +401,13 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
                 at.want(found, "emerg, alert, crit, err, warning, notice, info or debug")? as u8;
         }
         "SyslogLevelPrefix" => context.syslog_level_prefix = at.boolean_or(true)?,
-        "RuntimeDirectoryPreserve" => context.runtime_directory_preserve = at.boolean_or(false)?,
+        "RuntimeDirectoryPreserve" => {
+            context.runtime_directory_preserve = match at.text() {
+                "restart" => Preserve::Restart,
+                _ if at.boolean_or(false)? => Preserve::Yes,
+                _ => Preserve::No,
+            }
+        }
         "NoNewPrivileges" => context.no_new_privileges = at.boolean_or(false)?,
         "CapabilityBoundingSet" => {
             let all = (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1;
@@ -408,7 +426,12 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
             }
             context.slice = name;
         }
-        _ => return cgroup_key(context, at),
+        _ => {
+            return sandbox::apply(&mut context.sandbox, at)
+                .or_else(|| execution::apply(&mut context.execution, at))
+                .or_else(|| resource::apply(&mut context.cgroup, at))
+                .unwrap_or_else(|| Err(at.unknown()));
+        }
     }
     Ok(())
 }
@@ -464,39 +487,4 @@ fn capabilities(before: Option<u64>, all: u64, at: &Scope<'_>) -> Result<u64, Fa
         (false, before) => before.unwrap_or(0) | mask,
         (true, before) => before.unwrap_or(all) & !mask,
     })
-}
-
-fn cgroup_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
-    let weight = |default: &str| match at.text() {
-        "" => Some(default.to_owned()),
-        text => text.parse::<u16>().ok().filter(|n| (1..=10_000).contains(n)).map(|n| n.to_string()),
-    };
-    let bytes = || match at.text() {
-        "" | "infinity" => Some("max".to_owned()),
-        text => value::size(text).map(|bytes| bytes.to_string()),
-    };
-    let (file, text) = match at.entry.key.as_str() {
-        "MemoryMax" => ("memory.max", bytes()),
-        "MemoryHigh" => ("memory.high", bytes()),
-        "MemorySwapMax" => ("memory.swap.max", bytes()),
-        "MemoryMin" => ("memory.min", bytes()),
-        "MemoryLow" => ("memory.low", bytes()),
-        "TasksMax" => ("pids.max", bytes()),
-        "CPUWeight" => ("cpu.weight", weight("100")),
-        "IOWeight" => ("io.weight", weight("100")),
-        "CPUQuota" => {
-            // Of one processor, per period of 100 ms: systemd.resource-control(5).
-            let percent = at.text().strip_suffix('%').and_then(|text| text.parse::<u64>().ok());
-            let quota = percent.and_then(|percent| percent.checked_mul(1000)).filter(|quota| *quota > 0);
-            let text = quota.map(|quota| format!("{quota} 100000"));
-            ("cpu.max", if at.text().is_empty() { Some("max 100000".to_owned()) } else { text })
-        }
-        // Accounting is always on in cgroup v2, so both values are already met or harmless.
-        "MemoryAccounting" | "TasksAccounting" | "CPUAccounting" | "IOAccounting" => {
-            return at.boolean_or(true).map(|_| ());
-        }
-        _ => return Err(at.unknown()),
-    };
-    context.cgroup.insert(file, at.want(text, "a size, a weight from 1 to 10000, or a percentage")?);
-    Ok(())
 }

@@ -11,11 +11,17 @@ pub mod command;
 pub mod condition;
 pub mod config;
 pub mod directive;
+pub mod execution;
 pub mod install;
+pub mod isolation;
 pub mod load;
 pub mod name;
+pub mod resource;
+pub mod sandbox;
+pub mod seccomp;
 pub mod specifier;
 pub mod syntax;
+pub mod syscall;
 mod unsupported;
 pub mod value;
 pub mod words;
@@ -61,6 +67,16 @@ pub enum Fault {
         section: String,
         /// The key.
         key: String,
+    },
+    /// systemd has the key, this PID 1 cannot enforce it; the unit runs all the same.
+    #[error("`{key}=` of [{section}] is not enforced: {why}")]
+    NotEnforced {
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// What is missing.
+        why: &'static str,
     },
     /// The value is not one that the key takes.
     #[error("`{key}={value}` is not valid: {why}")]
