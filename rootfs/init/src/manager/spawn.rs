@@ -1,7 +1,7 @@
 //! From a unit's `Exec…=` line and context to a [`Plan`] that the child carries out
 //! (systemd.exec(5)).
 
-use super::isolate::{CREDENTIALS, Isolated, Who};
+use super::isolate::{CREDENTIALS, Isolated, Who, is_private};
 use super::output::Pending;
 use super::{Manager, accounts};
 use crate::engine::{ExitStatus, Role, UnitId};
@@ -316,6 +316,7 @@ pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
 
 /// The folders to be made, parents first.
 fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
+    let dynamic = context.sandbox.as_ref().is_some_and(|sandbox| sandbox.dynamic_user);
     let mut found = Vec::new();
     for (_, kind, parent, _) in DIRECTORIES {
         let step = match kind {
@@ -327,7 +328,8 @@ fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
         };
         let Some(entry) = context.directories.get(&kind) else { continue };
         for name in &entry.names {
-            let mut path = parent.to_owned();
+            let mut path =
+                if dynamic && is_private(kind) { format!("{parent}/private") } else { parent.to_owned() };
             let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
             for (index, part) in parts.iter().enumerate() {
                 path = format!("{path}/{part}");
