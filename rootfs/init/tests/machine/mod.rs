@@ -57,7 +57,8 @@ impl Machine {
             nix::unistd::geteuid().is_root(),
             "this test needs root (namespaces, cgroups): run it with sudo"
         );
-        let folder = tempfile::tempdir().unwrap();
+        // Not in /tmp, which PrivateTmp= hides, and the notification socket with it.
+        let folder = tempfile::tempdir_in("/var/lib").unwrap();
         // Services of other users must reach the sockets and files in it.
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let place = folder.path().join("units");
@@ -68,6 +69,9 @@ impl Machine {
             let (name, wanted) = name.strip_prefix('+').map_or((*name, false), |name| (name, true));
             let text = text.replace("@DIR@", &folder.path().to_string_lossy());
             let text = text.replace("@PID1@", &scratch_pid1().to_string_lossy());
+            if let Some(parent) = Path::new(name).parent() {
+                fs::create_dir_all(place.join(parent)).unwrap();
+            }
             match text.strip_prefix("-> ") {
                 Some(other) => std::os::unix::fs::symlink(other, place.join(name)).unwrap(),
                 None => fs::write(place.join(name), text).unwrap(),
