@@ -20,9 +20,25 @@ pub enum Test {
     FirstBoot,
     Host,
     Architecture,
+    PathExistsGlob,
+    Firmware,
+    Security,
+    Capability,
+    ACPower,
+    NeedsUpdate,
+    User,
+    Group,
+    ControlGroupController,
+    Memory,
+    CPUs,
+    CPUFeature,
+    OSRelease,
+    KernelVersion,
+    Credential,
+    Environment,
 }
 
-const TESTS: [(&str, Test); 13] = [
+const TESTS: [(&str, Test); 29] = [
     ("PathExists", Test::PathExists),
     ("PathIsDirectory", Test::PathIsDirectory),
     ("PathIsSymbolicLink", Test::PathIsSymbolicLink),
@@ -36,6 +52,22 @@ const TESTS: [(&str, Test); 13] = [
     ("FirstBoot", Test::FirstBoot),
     ("Host", Test::Host),
     ("Architecture", Test::Architecture),
+    ("PathExistsGlob", Test::PathExistsGlob),
+    ("Firmware", Test::Firmware),
+    ("Security", Test::Security),
+    ("Capability", Test::Capability),
+    ("ACPower", Test::ACPower),
+    ("NeedsUpdate", Test::NeedsUpdate),
+    ("User", Test::User),
+    ("Group", Test::Group),
+    ("ControlGroupController", Test::ControlGroupController),
+    ("Memory", Test::Memory),
+    ("CPUs", Test::CPUs),
+    ("CPUFeature", Test::CPUFeature),
+    ("OSRelease", Test::OSRelease),
+    ("KernelVersion", Test::KernelVersion),
+    ("Credential", Test::Credential),
+    ("Environment", Test::Environment),
 ];
 
 /// One line.
@@ -143,6 +175,7 @@ fn holds(condition: &Condition, machine: &Machine) -> bool {
                 || glob(condition.argument.as_bytes(), machine.hostname.as_bytes())
         }
         Test::Architecture => matches!(condition.argument.as_str(), "x86-64" | "native"),
+        test => super::probe::holds(test, &condition.argument, machine),
     };
     found != condition.negated
 }
@@ -154,7 +187,7 @@ fn is_mount_point(path: &Path) -> bool {
 }
 
 /// `*` and `?`; linear in time but for one point to go back to.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
+pub(crate) fn glob(pattern: &[u8], text: &[u8]) -> bool {
     let (mut p, mut t, mut back) = (0, 0, None);
     while t < text.len() {
         match pattern.get(p) {

@@ -16,6 +16,7 @@ pub mod install;
 pub mod isolation;
 pub mod load;
 pub mod name;
+mod probe;
 pub mod resource;
 pub mod sandbox;
 pub mod seccomp;

@@ -9,8 +9,8 @@ const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStop
     JoinsNamespaceOf OnFailureJobMode OnSuccessJobMode OnFailureIsolate StopWhenUnneeded CollectMode \
     FailureActionExitStatus SuccessAction SuccessActionExitStatus JobRunningTimeoutSec JobTimeoutAction \
     JobTimeoutRebootArgument RebootArgument SourcePath ConditionPathIsEncrypted ConditionMemoryPressure \
-    ConditionCPUPressure ConditionIOPressure ConditionCredential AssertPathIsEncrypted AssertMemoryPressure \
-    AssertCPUPressure AssertIOPressure AssertCredential SurviveFinalKillSignal ";
+    ConditionCPUPressure ConditionIOPressure  AssertPathIsEncrypted AssertMemoryPressure \
+    AssertCPUPressure AssertIOPressure  SurviveFinalKillSignal ";
 
 /// systemd.unit(5), [Install].
 const INSTALL: &str = " UpheldBy ";
