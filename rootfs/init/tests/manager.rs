@@ -250,3 +250,47 @@ fn five_hundred_units_stay_small_and_orphans_are_reaped() {
     assert!(kib < 8 << 10, "PID 1 has {kib} KiB resident");
     assert_eq!(said[1], "0", "zombies");
 }
+
+#[test]
+fn a_panic_in_pid_1_ends_in_the_emergency_target_and_an_orderly_reboot() {
+    let mut machine = Machine::boot(
+        &[
+            ("emergency.target", "[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\n"),
+            (
+                "+kept.service",
+                "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/echo stopped in order\n",
+            ),
+            ("bad.service", "[Unit]\nDescription=a defect\n[Service]\nExecStart=/bin/sleep infinity\n"),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    let no_block = Request::Jobs { verb: Verb::Start, units: vec!["bad".into()], no_block: true };
+    machine.ask(&no_block);
+    machine.until("PID 1 has a defect: a planted defect; rebooting in");
+    // The loop goes on: it answers, and knows its units.
+    while machine.state("emergency.target") != "active (active)" {}
+    assert_eq!(machine.show("kept.service").load_state, "loaded");
+    assert_eq!(machine.outcome(), "Reboot");
+    assert_eq!(machine.said_by("kept.service"), ["stopped in order"]);
+}
+
+/// What is a FIFO where a file should be is refused at once, by PID 1 too.
+#[test]
+fn fifos_in_place_of_files_keep_nobody_waiting() {
+    let mut machine = Machine::boot(
+        &[("env.service", "[Service]\nType=oneshot\nExecStart=/bin/true\nEnvironmentFile=@DIR@/fifo\n")],
+        None,
+    );
+    machine.until("slipway: ready");
+    let fifo = |name: &str| nix::unistd::mkfifo(&machine.path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fifo("fifo");
+    fifo("units/fifo.service");
+    assert_eq!(machine.jobs(Verb::Start, "env").len(), 1);
+    fs::create_dir(machine.path("units/env.service.d")).unwrap();
+    fifo("units/env.service.d/x.conf");
+    assert_eq!(machine.show("fifo.service").load_state, "bad-setting");
+    machine.ask(&Request::Reload);
+    assert_eq!(machine.show("env.service").load_state, "bad-setting");
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}

@@ -10,6 +10,7 @@ pub mod boot;
 mod cgroup;
 mod clients;
 mod console;
+pub mod defect;
 mod end;
 mod gate;
 mod isolate;
@@ -80,6 +81,10 @@ pub struct Options {
     pub table: Table,
     /// The armed watchdog.
     pub watchdog: Option<sys::watchdog::Watchdog>,
+    /// How long the machine stays up after a panic in PID 1; see [`defect`].
+    pub patience: Duration,
+    /// Called with everything that PID 1 says of itself. A test panics in it.
+    pub fault: Option<fn(&str)>,
 }
 
 /// How the machine is to end, and what is handed back for that.
@@ -135,6 +140,10 @@ struct Manager {
     pid_files: BTreeSet<UnitId>,
     /// Users reserved for running services with `DynamicUser=`.
     dynamic_users: HashMap<UnitId, (String, u32)>,
+    defects: u32,
+    defect_deadline: Option<Duration>,
+    patience: Duration,
+    fault: Option<fn(&str)>,
 }
 
 /// Runs until the machine is to end.
@@ -145,7 +154,7 @@ pub fn run(options: Options) -> Result<Outcome, ManagerError> {
     let mut manager = Manager::new(options)?;
     manager.begin();
     loop {
-        manager.turn();
+        manager.guarded_turn();
         if let Some(end) = manager.ended() {
             return Ok(Outcome { end, watchdog: manager.watchdog.take() });
         }
@@ -159,7 +168,8 @@ fn now() -> Duration {
 
 impl Manager {
     fn new(options: Options) -> Result<Self, ManagerError> {
-        let Options { paths, loader, machine, target, wishes, gate, table, watchdog } = options;
+        let Options { paths, loader, machine, target, wishes, gate, table, watchdog, patience, fault } =
+            options;
         sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
         let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
         // Before the journal's thread is made, which inherits the mask.
@@ -205,13 +215,22 @@ impl Manager {
             next_pet: Duration::ZERO,
             pid_files: BTreeSet::new(),
             dynamic_users: HashMap::new(),
+            defects: 0,
+            defect_deadline: None,
+            patience,
+            fault,
         })
     }
 
     /// Waits for something, and handles it and all that follows from it.
     fn turn(&mut self) {
-        let due =
-            [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
+        let due = [
+            self.engine.next_deadline(),
+            self.gate.deadline(),
+            self.end_deadline(),
+            self.pet_deadline(),
+            self.defect_due(),
+        ];
         let due = due.into_iter().flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
             match source {
@@ -231,6 +250,7 @@ impl Manager {
         self.settle();
         self.gate_tick();
         self.end_tick();
+        self.defect_tick();
         self.settle();
     }
 
