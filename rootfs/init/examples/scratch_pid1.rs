@@ -44,6 +44,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         gate: Gate { target: UnitName::parse("boot-complete.target")?, timeout, recovery: None },
         table: Table::default(),
         watchdog: None,
+        patience: Duration::from_secs(1),
+        // A unit with these words as its description is a defect of PID 1.
+        fault: Some(|said| assert!(!said.contains("Started a defect"), "a planted defect")),
     })?;
     std::fs::write(folder.join("outcome"), format!("{:?}", outcome.end))?;
     Ok(())

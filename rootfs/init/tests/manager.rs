@@ -1,191 +1,14 @@
 //! The manager as PID 1 of a pid and mount namespace of its own, with real processes, cgroups,
-//! sockets and signals. Needs root, a cgroup v2 tree and util-linux; without them it fails and says so.
+//! sockets and signals.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
-use init::journal::{Entry, Filter, read};
+mod machine;
+
+use init::control::{Ending, Request, Response, Verb};
+use machine::Machine;
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdout, Command, Stdio};
-
-/// A machine in a namespace; dropping it kills it.
-struct Machine {
-    folder: tempfile::TempDir,
-    cgroup: PathBuf,
-    child: Child,
-    console: BufReader<ChildStdout>,
-    said: Vec<String>,
-}
-
-/// The example beside this test binary.
-fn scratch_pid1() -> PathBuf {
-    let deps = std::env::current_exe().unwrap();
-    let program = deps.parent().unwrap().parent().unwrap().join("examples/scratch_pid1");
-    assert!(program.exists(), "{} is missing: cargo test builds it", program.display());
-    program
-}
-
-/// A mounted cgroup v2 tree: the appliance's, or the hybrid one of an older host.
-fn cgroup_root() -> PathBuf {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
-    let found = mounts.lines().find_map(|line| {
-        let fields: Vec<_> = line.split(' ').collect();
-        (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
-    });
-    found.expect("this test needs a cgroup v2 tree: mount -t cgroup2 none /sys/fs/cgroup/unified")
-}
-
-const TARGETS: [(&str, &str); 8] = [
-    ("sysinit.target", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"),
-    ("basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
-    ("boot-complete.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
-    ("multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
-    ("default.target", "-> multi-user.target"),
-    ("shutdown.target", "[Unit]\nDefaultDependencies=no\n"),
-    ("reboot.target", "[Unit]\nDefaultDependencies=no\nRequires=shutdown.target\nAfter=shutdown.target\n"),
-    ("poweroff.target", "[Unit]\nDefaultDependencies=no\nRequires=shutdown.target\nAfter=shutdown.target\n"),
-];
-
-impl Machine {
-    /// Boots with `units` besides the usual targets; those whose name begins with `+` hang in
-    /// multi-user.target.
-    fn boot(units: &[(&str, &str)], ready_timeout: Option<u32>) -> Self {
-        assert!(
-            nix::unistd::geteuid().is_root(),
-            "this test needs root (namespaces, cgroups): run it with sudo"
-        );
-        let folder = tempfile::tempdir().unwrap();
-        // Services of other users must reach the sockets and files in it.
-        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        let place = folder.path().join("units");
-        let wants = place.join("multi-user.target.wants");
-        fs::create_dir_all(&wants).unwrap();
-        fs::create_dir_all(folder.path().join("etc")).unwrap();
-        for (name, text) in TARGETS.iter().chain(units) {
-            let (name, wanted) = name.strip_prefix('+').map_or((*name, false), |name| (name, true));
-            let text = text.replace("@DIR@", &folder.path().to_string_lossy());
-            let text = text.replace("@PID1@", &scratch_pid1().to_string_lossy());
-            match text.strip_prefix("-> ") {
-                Some(other) => std::os::unix::fs::symlink(other, place.join(name)).unwrap(),
-                None => fs::write(place.join(name), text).unwrap(),
-            }
-            if wanted {
-                std::os::unix::fs::symlink(place.join(name), wants.join(name)).unwrap();
-            }
-        }
-        let id = folder.path().file_name().unwrap().to_string_lossy().trim_start_matches('.').to_owned();
-        let cgroup = cgroup_root().join(format!("slipway-{id}"));
-        fs::create_dir(&cgroup).unwrap();
-        // A limit on the whole, so that a machine that hangs fails its test.
-        let mut command = Command::new("timeout");
-        command.args([
-            "-s",
-            "KILL",
-            "50",
-            "unshare",
-            "--fork",
-            "--pid",
-            "--mount",
-            "--mount-proc",
-            "--kill-child",
-        ]);
-        command.args(["sh", "-c", "mount -t tmpfs none /run && exec \"$@\"", "sh"]);
-        command
-            .arg(scratch_pid1())
-            .arg(folder.path())
-            .arg(&cgroup)
-            .args(ready_timeout.map(|s| s.to_string()));
-        let mut child = command
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this test needs timeout (coreutils) and unshare (util-linux)");
-        let console = BufReader::new(child.stdout.take().unwrap());
-        Self { folder, cgroup, child, console, said: Vec::new() }
-    }
-
-    /// Reads the console until a line has the text.
-    fn until(&mut self, text: &str) -> String {
-        loop {
-            let mut line = String::new();
-            let count = self.console.read_line(&mut line).unwrap();
-            assert!(count > 0, "the machine ended without saying {text:?}; it said {:#?}", self.said);
-            self.said.push(line.trim_end().to_owned());
-            if line.contains(text) {
-                return line.trim_end().to_owned();
-            }
-        }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn ask(&self, request: &Request) -> Response {
-        client::ask(&self.path("run/private"), request).unwrap()
-    }
-
-    fn jobs(&self, verb: Verb, unit: &str) -> Vec<(String, String)> {
-        match self.ask(&Request::Jobs { verb, units: vec![unit.into()], no_block: false }) {
-            Response::Jobs(failed) => failed,
-            other => panic!("{verb:?} {unit}: {other:?}"),
-        }
-    }
-
-    fn show(&self, unit: &str) -> UnitStatus {
-        match self.ask(&Request::Show(unit.into())) {
-            Response::Units(mut units) => units.pop().unwrap(),
-            other => panic!("show {unit}: {other:?}"),
-        }
-    }
-
-    fn state(&self, unit: &str) -> String {
-        let UnitStatus { active_state, sub_state, .. } = self.show(unit);
-        format!("{active_state} ({sub_state})")
-    }
-
-    /// Ends the machine and gives how it ended.
-    fn end(&mut self, how: Ending) -> String {
-        self.ask(&Request::End { how, force: false });
-        self.outcome()
-    }
-
-    fn outcome(&mut self) -> String {
-        let status = self.child.wait().unwrap();
-        assert!(status.success(), "{status}; console: {:#?}", self.said);
-        fs::read_to_string(self.path("outcome")).unwrap()
-    }
-
-    fn journal(&self) -> Vec<Entry> {
-        read(&self.path("journal"), &Filter::default()).collect()
-    }
-
-    /// What a unit said itself.
-    fn said_by(&self, unit: &str) -> Vec<String> {
-        let entries = self.journal().into_iter().filter(|entry| entry.unit == unit && entry.pid != 1);
-        entries.map(|entry| entry.message).collect()
-    }
-}
-
-impl Drop for Machine {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        remove_cgroups(&self.cgroup);
-    }
-}
-
-fn remove_cgroups(folder: &Path) {
-    let _ = fs::write(folder.join("cgroup.kill"), "1");
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            remove_cgroups(&entry.path());
-        }
-    }
-    let _ = fs::remove_dir(folder);
-}
 
 #[test]
 fn boots_runs_in_order_and_ends_in_reverse() {
@@ -426,4 +249,48 @@ fn five_hundred_units_stay_small_and_orphans_are_reaped() {
     println!("PID 1 has {kib} KiB resident with 500 units");
     assert!(kib < 8 << 10, "PID 1 has {kib} KiB resident");
     assert_eq!(said[1], "0", "zombies");
+}
+
+#[test]
+fn a_panic_in_pid_1_ends_in_the_emergency_target_and_an_orderly_reboot() {
+    let mut machine = Machine::boot(
+        &[
+            ("emergency.target", "[Unit]\nDefaultDependencies=no\nAllowIsolate=yes\n"),
+            (
+                "+kept.service",
+                "[Service]\nExecStart=/bin/sleep infinity\nExecStop=/bin/echo stopped in order\n",
+            ),
+            ("bad.service", "[Unit]\nDescription=a defect\n[Service]\nExecStart=/bin/sleep infinity\n"),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    let no_block = Request::Jobs { verb: Verb::Start, units: vec!["bad".into()], no_block: true };
+    machine.ask(&no_block);
+    machine.until("PID 1 has a defect: a planted defect; rebooting in");
+    // The loop goes on: it answers, and knows its units.
+    while machine.state("emergency.target") != "active (active)" {}
+    assert_eq!(machine.show("kept.service").load_state, "loaded");
+    assert_eq!(machine.outcome(), "Reboot");
+    assert_eq!(machine.said_by("kept.service"), ["stopped in order"]);
+}
+
+/// What is a FIFO where a file should be is refused at once, by PID 1 too.
+#[test]
+fn fifos_in_place_of_files_keep_nobody_waiting() {
+    let mut machine = Machine::boot(
+        &[("env.service", "[Service]\nType=oneshot\nExecStart=/bin/true\nEnvironmentFile=@DIR@/fifo\n")],
+        None,
+    );
+    machine.until("slipway: ready");
+    let fifo = |name: &str| nix::unistd::mkfifo(&machine.path(name), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fifo("fifo");
+    fifo("units/fifo.service");
+    assert_eq!(machine.jobs(Verb::Start, "env").len(), 1);
+    fs::create_dir(machine.path("units/env.service.d")).unwrap();
+    fifo("units/env.service.d/x.conf");
+    assert_eq!(machine.show("fifo.service").load_state, "bad-setting");
+    machine.ask(&Request::Reload);
+    assert_eq!(machine.show("env.service").load_state, "bad-setting");
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
 }

@@ -6,6 +6,7 @@
 //! limits, and waits for the outcome of `execve`. Here the outcome comes through a pipe that the
 //! caller reads when it likes ([`read_outcome`]).
 
+use crate::isolation::{self, Isolation};
 use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
@@ -107,17 +108,27 @@ pub enum Step {
     User = 217,
     Capabilities = 218,
     Cgroup = 219,
+    CpuAffinity = 214,
+    IoPrio = 211,
+    TimerSlack = 212,
+    SecureBits = 213,
+    SetScheduler = 215,
     Setsid = 220,
     Stderr = 222,
+    Network = 225,
+    Namespace = 226,
     NoNewPrivileges = 227,
+    Seccomp = 228,
+    Personality = 230,
     RuntimeDirectory = 233,
     StateDirectory = 238,
     CacheDirectory = 239,
     LogsDirectory = 240,
     ConfigurationDirectory = 241,
+    Credentials = 243,
 }
 
-const STEPS: [(Step, &str); 21] = [
+const STEPS: [(Step, &str); 31] = [
     (Step::Chdir, "CHDIR"),
     (Step::Nice, "NICE"),
     (Step::Fds, "FDS"),
@@ -131,7 +142,17 @@ const STEPS: [(Step, &str); 21] = [
     (Step::User, "USER"),
     (Step::Capabilities, "CAPABILITIES"),
     (Step::Cgroup, "CGROUP"),
+    (Step::IoPrio, "IOPRIO"),
+    (Step::TimerSlack, "TIMERSLACK"),
+    (Step::SecureBits, "SECUREBITS"),
+    (Step::CpuAffinity, "CPUAFFINITY"),
+    (Step::SetScheduler, "SETSCHEDULER"),
     (Step::Setsid, "SETSID"),
+    (Step::Network, "NETWORK"),
+    (Step::Namespace, "NAMESPACE"),
+    (Step::Seccomp, "SECCOMP"),
+    (Step::Personality, "PERSONALITY"),
+    (Step::Credentials, "CREDENTIALS"),
     (Step::Stderr, "STDERR"),
     (Step::NoNewPrivileges, "NO_NEW_PRIVILEGES"),
     (Step::RuntimeDirectory, "RUNTIME_DIRECTORY"),
@@ -233,6 +254,8 @@ pub struct Plan {
     pub ambient: u64,
     /// Whether SIGPIPE is ignored.
     pub ignore_sigpipe: bool,
+    /// Namespaces, mounts, filters, scheduling.
+    pub isolation: Isolation,
 }
 
 /// A started child.
@@ -444,6 +467,7 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()), Step::SignalMask)?;
         check(libc::setsid(), Step::Setsid)?;
         libc::umask(0);
+        isolation::hide(&plan.isolation)?;
         for folder in &plan.folders {
             let made = libc::mkdir(folder.path.as_ptr(), if folder.own { folder.mode } else { 0o755 });
             if made < 0 && nix::errno::Errno::last_raw() != libc::EEXIST {
@@ -459,7 +483,6 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
                 libc::close(fd);
             }
         }
-        libc::umask(plan.umask);
     }
     streams(plan, pipe, passed)?;
     // SAFETY: as above.
@@ -473,11 +496,22 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
         if let Some(nice) = plan.nice {
             check(libc::setpriority(libc::PRIO_PROCESS, 0, nice), Step::Nice)?;
         }
+        isolation::schedule(&plan.isolation)?;
+        isolation::credentials(&plan.isolation, plan.owner)?;
+        isolation::enter(&plan.isolation)?;
+        libc::umask(plan.umask);
         for (name, soft, hard) in &plan.limits {
             if let Some((_, resource)) = LIMITS.iter().find(|(known, _)| known == name) {
                 let limit = libc::rlimit { rlim_cur: *soft, rlim_max: *hard };
                 check(libc::setrlimit(*resource, &raw const limit), Step::Limits)?;
             }
+        }
+        if let Some((group, others)) = &plan.groups {
+            check(libc::setgroups(others.len(), others.as_ptr()), Step::Group)?;
+            check(libc::setresgid(*group, *group, *group), Step::Group)?;
+        }
+        if let Some(maps) = &plan.isolation.user_namespace {
+            isolation::enter_user_namespace(maps)?;
         }
         if let Some(keep) = plan.bounding_set {
             for number in 0..=LAST_CAPABILITY {
@@ -490,9 +524,9 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
                 }
             }
         }
-        if let Some((group, others)) = &plan.groups {
-            check(libc::setgroups(others.len(), others.as_ptr()), Step::Group)?;
-            check(libc::setresgid(*group, *group, *group), Step::Group)?;
+        let bits = plan.isolation.secure_bits;
+        if bits != 0 {
+            check(libc::prctl(libc::PR_SET_SECUREBITS, bits as libc::c_ulong, 0, 0, 0), Step::SecureBits)?;
         }
         if plan.ambient != 0 {
             // Kept over setresuid, so that they can be raised as ambient behind it.
@@ -517,7 +551,7 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
             check(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), Step::NoNewPrivileges)?;
         }
     }
-    Ok(())
+    isolation::filter(&plan.isolation)
 }
 
 /// Makes descriptors 0, 1 and 2 and those that are passed, and closes all others but the pipe,
@@ -612,6 +646,18 @@ pub fn take_ctrl_alt_del() -> io::Result<()> {
     Ok(nix::sys::reboot::set_cad_enabled(false)?)
 }
 
+/// A file in memory with `content`, to be read from its start (memfd_create(2)).
+///
+/// # Errors
+/// memfd_create(2), write(2).
+pub fn memory_file(name: &std::ffi::CStr, content: &[u8]) -> io::Result<OwnedFd> {
+    let fd = nix::sys::memfd::memfd_create(name, nix::sys::memfd::MFdFlags::MFD_CLOEXEC)?;
+    let mut file = std::fs::File::from(fd);
+    io::Write::write_all(&mut file, content)?;
+    io::Seek::rewind(&mut file)?;
+    Ok(file.into())
+}
+
 /// kill(2) with any signal number; nix knows no real-time signals.
 ///
 /// # Errors
@@ -691,6 +737,7 @@ mod tests {
             bounding_set: None,
             ambient: 0,
             ignore_sigpipe: false,
+            isolation: Isolation::default(),
         }
     }
 
@@ -744,7 +791,8 @@ mod tests {
             .collect();
         let borrowed: Vec<BorrowedFd<'_>> = passed.iter().map(std::os::fd::AsFd::as_fd).collect();
         let (mut read, write) = io::pipe().unwrap();
-        let script = "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l; test $LISTEN_PID = $$ && echo mine";
+        let script =
+            "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l; test $LISTEN_PID = $$ && echo mine";
         let mut plan = plan("/bin/sh", &["sh", "-c", script], write.into());
         plan.limits.clear();
         let child = spawn_passing(&plan, None, &borrowed).unwrap();

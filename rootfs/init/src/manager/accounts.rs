@@ -1,7 +1,5 @@
 //! Users and groups from /etc/passwd and /etc/group (passwd(5), group(5)).
 
-use std::fs;
-
 /// A user.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct User {
@@ -13,7 +11,7 @@ pub(super) struct User {
 }
 
 fn lines(path: &str) -> Vec<Vec<String>> {
-    let text = fs::read_to_string(path).unwrap_or_default();
+    let text = super::spawn::read_small(std::path::Path::new(path)).unwrap_or_default();
     text.lines().map(|line| line.split(':').map(str::to_owned).collect()).collect()
 }
 
@@ -59,4 +57,12 @@ pub(super) fn groups_of(user: &str) -> Vec<u32> {
             _ => None,
         })
         .collect()
+}
+
+/// Whether a user or a group has the number.
+pub(super) fn is_taken(id: u32) -> bool {
+    let text = id.to_string();
+    ["/etc/passwd", "/etc/group"]
+        .iter()
+        .any(|path| lines(path).iter().any(|fields| fields.get(2).is_some_and(|number| *number == text)))
 }

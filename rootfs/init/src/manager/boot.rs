@@ -110,7 +110,18 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
     let target = words.iter().find_map(|word| word.strip_prefix("systemd.unit="));
     let target =
         target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"));
-    Options { paths: Paths::default(), loader, machine, target, wishes, gate, table, watchdog }
+    Options {
+        paths: Paths::default(),
+        loader,
+        machine,
+        target,
+        wishes,
+        gate,
+        table,
+        watchdog,
+        patience: super::defect::DEADLINE,
+        fault: None,
+    }
 }
 
 /// A name that is valid as it stands here.

@@ -1,18 +1,18 @@
 //! A cgroup v2 a unit: made, limited, watched, killed, removed (cgroups(7), cgroup-v2.rst).
 
 use crate::engine::UnitId;
+use crate::unit::execution::CONTROLLERS;
+use crate::unit::resource::Resources;
 use nix::fcntl::{OFlag, open};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use nix::sys::stat::Mode;
 use nix::unistd::Pid;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
-
-/// Controllers that units' limits need.
-const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 /// All units' cgroups.
 pub(super) struct Cgroups {
@@ -37,18 +37,17 @@ impl Cgroups {
         unit: UnitId,
         slice: &str,
         name: &str,
-        limits: &BTreeMap<&'static str, String>,
+        limits: &Resources,
+        delegate: Option<(u32, u32)>,
     ) -> io::Result<(OwnedFd, Vec<String>)> {
         let path = match self.of.get(&unit) {
             Some((path, _)) => path.clone(),
             None => self.make(unit, slice, name)?,
         };
-        let failed = limits
-            .iter()
-            .filter_map(|(file, text)| {
-                fs::write(path.join(file), text).err().map(|error| format!("{file} = {text}: {error}"))
-            })
-            .collect();
+        let mut failed = set_limits(&path, limits);
+        if let Some(owner) = delegate {
+            failed.extend(hand_over(&path, owner).err().map(|error| format!("Delegate=: {error}")));
+        }
         let flags = OFlag::O_DIRECTORY | OFlag::O_CLOEXEC | OFlag::O_RDONLY;
         Ok((open(&path, flags, Mode::empty())?, failed))
     }
@@ -57,7 +56,11 @@ impl Cgroups {
         let slice = self.root.join(slice);
         if !slice.is_dir() {
             fs::create_dir_all(&slice)?;
-            for folder in [&self.root, &slice] {
+            // A controller must be enabled on the whole way down.
+            let mut way: Vec<&Path> =
+                slice.ancestors().take_while(|folder| folder.starts_with(&self.root)).collect();
+            way.reverse();
+            for folder in way {
                 delegate_controllers(folder);
             }
         }
@@ -175,6 +178,26 @@ fn folders(path: &Path) -> impl Iterator<Item = PathBuf> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
+/// Sets the limits of the cgroup at `path`; gives those that could not be set.
+pub(super) fn set_limits(path: &Path, limits: &Resources) -> Vec<String> {
+    let mut failed = Vec::new();
+    let mut set = |file: &str, text: &str| {
+        if let Err(error) = fs::write(path.join(file), text) {
+            failed.push(format!("{file} = {text}: {error}"));
+        }
+    };
+    for (file, text) in &limits.files {
+        set(file, text);
+    }
+    for limit in &limits.devices {
+        match device_numbers(Path::new(&limit.path)) {
+            Ok((major, minor)) => set(limit.file, &format!("{major}:{minor} {}", limit.text)),
+            Err(error) => set(limit.file, &format!("{} ({error})", limit.path)),
+        }
+    }
+    failed
+}
+
 fn collect(path: &Path, found: &mut Vec<Pid>) {
     let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
     // 0 is a process of another pid namespace, out of reach.
@@ -189,6 +212,35 @@ fn remove(path: &Path) {
         remove(&folder);
     }
     let _ = fs::remove_dir(path);
+}
+
+/// The device of a node, or the one that a path's file system is on.
+fn device_numbers(path: &Path) -> io::Result<(u64, u64)> {
+    let meta = fs::metadata(path)?;
+    let device = match meta.file_type().is_block_device() {
+        true => meta.rdev(),
+        false => meta.dev(),
+    };
+    let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
+    if major == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "on no block device"));
+    }
+    // Limits are those of whole disks (cgroup-v2.rst): a partition's number is its disk's folder's.
+    let disk = fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/../dev"));
+    let disk = disk.ok().and_then(|text| {
+        let (major, minor) = text.trim().split_once(':')?;
+        Some((major.parse().ok()?, minor.parse().ok()?))
+    });
+    Ok(disk.unwrap_or((major, minor)))
+}
+
+/// Gives a cgroup to a user (cgroup-v2.rst, "Delegation"). Which controllers its children get is
+/// the user's to say: a cgroup with processes of its own has none for children.
+fn hand_over(path: &Path, (user, group): (u32, u32)) -> io::Result<()> {
+    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        std::os::unix::fs::chown(path.join(file), Some(user), Some(group))?;
+    }
+    Ok(())
 }
 
 /// Lets the children of a cgroup have limits. A controller that is absent is left out here; a limit

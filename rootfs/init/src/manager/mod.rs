@@ -11,8 +11,10 @@ mod cgroup;
 mod clients;
 mod clock;
 mod console;
+pub mod defect;
 mod end;
 mod gate;
+mod isolate;
 pub mod mounting;
 mod notify;
 mod output;
@@ -90,6 +92,10 @@ pub struct Options {
     pub table: Table,
     /// The armed watchdog.
     pub watchdog: Option<sys::watchdog::Watchdog>,
+    /// How long the machine stays up after a panic in PID 1; see [`defect`].
+    pub patience: Duration,
+    /// Called with everything that PID 1 says of itself. A test panics in it.
+    pub fault: Option<fn(&str)>,
 }
 
 /// How the machine is to end, and what is handed back for that.
@@ -149,6 +155,12 @@ struct Manager {
     /// Units of one connection or one mount, forgotten when they are down.
     ephemeral: BTreeSet<UnitId>,
     clock: TimerFd,
+    /// Users reserved for running services with `DynamicUser=`.
+    dynamic_users: HashMap<UnitId, (String, u32)>,
+    defects: u32,
+    defect_deadline: Option<Duration>,
+    patience: Duration,
+    fault: Option<fn(&str)>,
 }
 
 /// Runs until the machine is to end.
@@ -159,7 +171,7 @@ pub fn run(options: Options) -> Result<Outcome, ManagerError> {
     let mut manager = Manager::new(options)?;
     manager.begin();
     loop {
-        manager.turn();
+        manager.guarded_turn();
         if let Some(end) = manager.ended() {
             return Ok(Outcome { end, watchdog: manager.watchdog.take() });
         }
@@ -173,7 +185,8 @@ fn now() -> Duration {
 
 impl Manager {
     fn new(options: Options) -> Result<Self, ManagerError> {
-        let Options { paths, loader, machine, target, wishes, gate, table, watchdog } = options;
+        let Options { paths, loader, machine, target, wishes, gate, table, watchdog, patience, fault } =
+            options;
         sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
         let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
         // Before the journal's thread is made, which inherits the mask.
@@ -196,7 +209,8 @@ impl Manager {
         let presence = presence::Presence::new().map_err(io_error("watching devices and mounts"))?;
         let clock = clock::watch().map_err(io_error("timerfd"))?;
         poll.add(&presence, Source::Nodes).map_err(io_error("epoll_ctl"))?;
-        poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts).map_err(io_error("epoll_ctl"))?;
+        poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts)
+            .map_err(io_error("epoll_ctl"))?;
         poll.add(&clock, Source::Clock).map_err(io_error("epoll_ctl"))?;
         let boot_id = loader.facts.boot_id.clone();
         let console = console::Console::open(&paths.console);
@@ -228,13 +242,23 @@ impl Manager {
             presence,
             ephemeral: BTreeSet::new(),
             clock,
+            dynamic_users: HashMap::new(),
+            defects: 0,
+            defect_deadline: None,
+            patience,
+            fault,
         })
     }
 
     /// Waits for something, and handles it and all that follows from it.
     fn turn(&mut self) {
-        let due =
-            [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
+        let due = [
+            self.engine.next_deadline(),
+            self.gate.deadline(),
+            self.end_deadline(),
+            self.pet_deadline(),
+            self.defect_due(),
+        ];
         let due = due.into_iter().flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
             match source {
@@ -260,6 +284,7 @@ impl Manager {
         self.settle();
         self.gate_tick();
         self.end_tick();
+        self.defect_tick();
         self.settle();
     }
 

@@ -5,7 +5,7 @@ use super::poll::Source;
 use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
 use crate::unit::Kind;
-use crate::unit::config::{Phase, Stream};
+use crate::unit::config::{Phase, Preserve, Stream};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -79,10 +79,11 @@ impl Manager {
         index: usize,
         role: Role,
     ) -> Result<(), super::spawn::SpawnError> {
-        let Prepared { mut plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        self.reserve_user(unit)?;
+        let Prepared { mut plan, outputs, slice, limits, delegate } = self.prepare(unit, phase, index)?;
         let passed = self.pass_descriptors(unit, phase, &mut plan)?;
         let name = self.engine.unit(unit).name.clone();
-        let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
+        let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits, delegate) {
             Ok((fd, failed)) => {
                 for limit in failed {
                     self.tell(Some(unit), 4, &format!("limit not set: {limit}"));
@@ -118,15 +119,15 @@ impl Manager {
         if phase != Phase::Start || config.name.kind() != Kind::Service {
             return Ok(Vec::new());
         }
-        let variable = |text: String| {
-            CString::new(text).map_err(|_| super::spawn::SpawnError::Nul("the environment"))
-        };
+        let variable =
+            |text: String| CString::new(text).map_err(|_| super::spawn::SpawnError::Nul("the environment"));
         if let Some(peer) = self.peer_of(unit) {
             plan.environment.push(variable(format!("REMOTE_ADDR={}", peer.ip().to_canonical()))?);
             plan.environment.push(variable(format!("REMOTE_PORT={}", peer.port()))?);
         }
         let descriptors = self.descriptors_for(unit);
-        let uses_stdin = config.service.as_deref().is_some_and(|service| service.context.stdin == Stream::Socket);
+        let uses_stdin =
+            config.service.as_deref().is_some_and(|service| service.context.stdin == Stream::Socket);
         // A connection that is stdin is not passed a second time: systemd.exec(5), StandardInput=.
         if descriptors.is_empty() || uses_stdin && self.peer_of(unit).is_some() {
             return Ok(Vec::new());
@@ -303,6 +304,8 @@ impl Manager {
         self.pid_files.remove(&unit);
         self.cgroups.unwatch_file(unit);
         self.cgroups.release(unit);
+        self.forget_isolation(unit);
+        self.dynamic_users.remove(&unit);
         match self.engine.unit(unit).name.kind() {
             Kind::Slice => return self.remove_slice(unit),
             Kind::Service => {
@@ -314,7 +317,13 @@ impl Manager {
         let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
         let context = &service.context;
         let runtime = context.directories.get(&crate::unit::config::DirectoryKind::RuntimeDirectory);
-        if let Some(folders) = runtime.filter(|_| !context.runtime_directory_preserve) {
+        let restarting = self.engine.active(unit) == crate::engine::ActiveState::Activating;
+        let kept = match context.runtime_directory_preserve {
+            Preserve::No => false,
+            Preserve::Restart => restarting,
+            Preserve::Yes => true,
+        };
+        if let Some(folders) = runtime.filter(|_| !kept) {
             for name in &folders.names {
                 let _ = fs::remove_dir_all(std::path::Path::new("/run").join(name));
             }

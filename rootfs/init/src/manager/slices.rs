@@ -1,7 +1,7 @@
 //! Slices: cgroups with limits, in which those of services lie (systemd.slice(5)).
 
 use super::Manager;
-use super::cgroup::delegate_controllers;
+use super::cgroup::{delegate_controllers, set_limits};
 use super::spawn::slice_path;
 use crate::engine::UnitId;
 use crate::unit::config::Special;
@@ -24,11 +24,8 @@ impl Manager {
             }
             delegate_controllers(&folder);
         }
-        for (file, text) in &context.cgroup {
-            if let Err(error) = fs::write(folder.join(file), text) {
-                failed.push(format!("limit not set: {file} = {text}: {error}"));
-            }
-        }
+        let limits = set_limits(&folder, &context.cgroup);
+        failed.extend(limits.into_iter().map(|limit| format!("limit not set: {limit}")));
         for message in failed {
             self.tell(Some(id), 4, &message);
         }

@@ -1,11 +1,15 @@
 //! From a unit's `Exec…=` line and context to a [`Plan`] that the child carries out
 //! (systemd.exec(5)).
 
+use super::isolate::{CREDENTIALS, Isolated, Who, is_private};
 use super::output::Pending;
 use super::{Manager, accounts};
 use crate::engine::{ExitStatus, Role, UnitId};
 use crate::unit::command::environment_file;
 use crate::unit::config::{Context, DIRECTORIES, DirectoryKind, NotifyAccess, Phase, Stream};
+use crate::unit::execution::OomPolicy;
+use crate::unit::isolation::IsolationError;
+use crate::unit::resource::Resources;
 use crate::unit::value::signal_name;
 use nix::fcntl::OFlag;
 use nix::libc::{O_APPEND, O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY};
@@ -33,6 +37,12 @@ pub(super) enum SpawnError {
     Group(String),
     #[error("environment file {path}: {error}")]
     EnvironmentFile { path: String, error: io::Error },
+    #[error("credential {id} from {path}: {error}")]
+    Credential { id: String, path: String, error: io::Error },
+    #[error("every number for dynamic users is taken")]
+    NoUserLeft,
+    #[error(transparent)]
+    Isolation(#[from] IsolationError),
     #[error("a NUL byte in {0}")]
     Nul(&'static str),
     #[error("the command is gone from the unit file")]
@@ -48,14 +58,16 @@ pub(super) struct Prepared {
     pub(super) plan: Plan,
     pub(super) outputs: Vec<Pending>,
     pub(super) slice: String,
-    pub(super) limits: BTreeMap<&'static str, String>,
+    pub(super) limits: Resources,
+    /// Who owns the cgroup, with `Delegate=`.
+    pub(super) delegate: Option<(u32, u32)>,
 }
 
-fn c(text: impl Into<Vec<u8>>, what: &'static str) -> Result<CString, SpawnError> {
+pub(super) fn c(text: impl Into<Vec<u8>>, what: &'static str) -> Result<CString, SpawnError> {
     CString::new(text).map_err(|_| SpawnError::Nul(what))
 }
 
-fn path_c(path: &Path) -> Result<CString, SpawnError> {
+pub(super) fn path_c(path: &Path) -> Result<CString, SpawnError> {
     c(path.as_os_str().as_encoded_bytes(), "a path")
 }
 
@@ -69,7 +81,10 @@ impl Manager {
             .user
             .as_deref()
             .map(|name| accounts::user(name).ok_or_else(|| SpawnError::User(name.to_owned())));
-        let user = user.transpose()?;
+        let user = match self.dynamic_user(id) {
+            Some(user) => Some(user),
+            None => user.transpose()?,
+        };
         let group = |name: &String| accounts::group(name).ok_or_else(|| SpawnError::Group(name.clone()));
         let gid = match (&context.group, &user) {
             (Some(name), _) => Some(group(name)?),
@@ -95,7 +110,17 @@ impl Manager {
             paths.collect::<Result<_, _>>()?
         };
         let (streams, outputs) = self.streams(id, &command.program, context)?;
-        let privileged = command.privileged;
+        let only_start = context.execution.as_ref().is_some_and(|execution| execution.permissions_start_only);
+        let privileged = command.privileged || only_start && phase != Phase::Start;
+        let owner = (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0));
+        let uid = if privileged { 0 } else { owner.0 };
+        let Isolated { isolation, no_new_privileges, dropped } =
+            self.isolate(id, context, &Who { owner: (uid, owner.1), unconfined: command.unconfined })?;
+        let all = (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1;
+        let bounding_set = match (context.bounding_set, dropped) {
+            (None, 0) => None,
+            (kept, dropped) => Some(kept.unwrap_or(all) & !dropped),
+        };
         let directory = match &context.working_directory {
             None => Some((PathBuf::from("/"), false)),
             Some(directory) => {
@@ -114,7 +139,7 @@ impl Manager {
             folders: folders(context)?,
             groups: gid.or(groups.first().map(|_| 0)).filter(|_| !privileged).map(|gid| (gid, groups)),
             user: user.as_ref().map(|user| user.uid).filter(|_| !privileged),
-            owner: (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0)),
+            owner,
             directory: directory
                 .map(|(path, optional)| Ok::<_, SpawnError>((path_c(&path)?, optional)))
                 .transpose()?,
@@ -122,13 +147,20 @@ impl Manager {
             limits: context.limits.iter().map(|(name, (soft, hard))| (*name, *soft, *hard)).collect(),
             nice: context.nice,
             oom_score_adjust: context.oom_score_adjust.map(|n| c(n.to_string(), "a number")).transpose()?,
-            no_new_privileges: context.no_new_privileges && !privileged,
-            bounding_set: context.bounding_set.filter(|_| !privileged),
+            no_new_privileges: (context.no_new_privileges && !privileged) || no_new_privileges,
+            bounding_set: bounding_set.filter(|_| !command.unconfined),
             ambient: if privileged { 0 } else { context.ambient },
             ignore_sigpipe: context.ignore_sigpipe,
+            isolation,
         };
         let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
-        Ok(Prepared { plan, outputs, slice: slice_path(slice), limits: context.cgroup.clone() })
+        let mut limits = context.cgroup.clone();
+        let execution = context.execution.as_deref();
+        if execution.and_then(|execution| execution.oom_policy) == Some(OomPolicy::Kill) {
+            limits.files.insert("memory.oom.group", "1".to_owned());
+        }
+        let delegate = execution.is_some_and(|execution| execution.delegate).then_some(owner);
+        Ok(Prepared { plan, outputs, slice: slice_path(slice), limits, delegate })
     }
 
     fn environment(
@@ -160,6 +192,10 @@ impl Manager {
                 let paths: Vec<String> = names.iter().map(|name| format!("{parent}/{name}")).collect();
                 set(variable, &paths.join(":"));
             }
+        }
+        if context.execution.as_ref().is_some_and(|execution| !execution.credentials.is_empty()) {
+            let folder = Path::new(CREDENTIALS).join(self.engine.unit(id).name.as_str());
+            set("CREDENTIALS_DIRECTORY", &folder.to_string_lossy());
         }
         let service = self.engine.unit(id).service.as_deref();
         if service.is_some_and(|service| service.notify_access() != NotifyAccess::None) {
@@ -221,6 +257,10 @@ impl Manager {
         let null = |flags| Ok::<_, SpawnError>(ChildStream::Open(c("/dev/null", "a path")?, flags));
         let stdin = match &context.stdin {
             Stream::Tty => ChildStream::Open(tty()?, O_RDWR),
+            Stream::Data => {
+                let input = context.execution.as_ref().map_or(&[][..], |execution| &execution.input);
+                ChildStream::Fd(sys::process::memory_file(c"stdin", input)?)
+            }
             Stream::File(path) => ChildStream::Open(path_c(path)?, O_RDONLY),
             Stream::Socket => socket()?,
             _ => null(O_RDONLY)?,
@@ -231,7 +271,7 @@ impl Manager {
         let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
         let mut output = |stream: &Stream, first: bool| {
             Ok::<_, SpawnError>(match stream {
-                Stream::Null => null(O_WRONLY)?,
+                Stream::Null | Stream::Data => null(O_WRONLY)?,
                 // stdin is never something to write to, unless it is a terminal.
                 Stream::Inherit if first && !matches!(context.stdin, Stream::Tty | Stream::Socket) => {
                     null(O_WRONLY)?
@@ -270,18 +310,25 @@ fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
 
 /// A small regular file; what else a service may put in its place could block, or never end.
 pub(super) fn read_small(path: &Path) -> io::Result<String> {
+    String::from_utf8(read_bytes(path)?)
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+}
+
+/// As [`read_small`], of any bytes.
+pub(super) fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
     let flags = (OFlag::O_NONBLOCK | OFlag::O_NOCTTY).bits();
     let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no regular file"));
     }
-    let mut text = String::new();
-    file.take(MAX_SMALL_BYTES).read_to_string(&mut text)?;
-    Ok(text)
+    let mut bytes = Vec::new();
+    file.take(MAX_SMALL_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The folders to be made, parents first.
 fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
+    let dynamic = context.sandbox.as_ref().is_some_and(|sandbox| sandbox.dynamic_user);
     let mut found = Vec::new();
     for (_, kind, parent, _) in DIRECTORIES {
         let step = match kind {
@@ -293,7 +340,8 @@ fn folders(context: &Context) -> Result<Vec<Folder>, SpawnError> {
         };
         let Some(entry) = context.directories.get(&kind) else { continue };
         for name in &entry.names {
-            let mut path = parent.to_owned();
+            let mut path =
+                if dynamic && is_private(kind) { format!("{parent}/private") } else { parent.to_owned() };
             let parts: Vec<&str> = name.split('/').filter(|part| !part.is_empty()).collect();
             for (index, part) in parts.iter().enumerate() {
                 path = format!("{path}/{part}");

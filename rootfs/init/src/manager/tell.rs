@@ -13,6 +13,9 @@ impl Manager {
         if priority <= 4 {
             self.console.line(&shown);
         }
+        if let Some(fault) = self.fault {
+            fault(&shown);
+        }
         self.record(Entry {
             unit: name,
             pid: 1,

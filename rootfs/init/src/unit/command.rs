@@ -18,6 +18,8 @@ pub struct Command {
     pub literal: bool,
     /// Prefix `+` or `!`: run without `User=`, capability and no-new-privileges settings.
     pub privileged: bool,
+    /// Prefix `+`: also without the sandbox.
+    pub unconfined: bool,
 }
 
 /// Why an `Exec…=` line cannot run.
@@ -61,7 +63,10 @@ fn parse_one(words: &[(String, bool)], name: &UnitName, facts: &Facts) -> Result
             '-' => command.ignore_failure = true,
             '@' => own_argv0 = true,
             ':' => command.literal = true,
-            _ => command.privileged = true,
+            other => {
+                command.privileged = true;
+                command.unconfined |= other == '+';
+            }
         }
         program = &program[1..];
     }

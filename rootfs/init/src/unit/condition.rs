@@ -20,9 +20,25 @@ pub enum Test {
     FirstBoot,
     Host,
     Architecture,
+    PathExistsGlob,
+    Firmware,
+    Security,
+    Capability,
+    ACPower,
+    NeedsUpdate,
+    User,
+    Group,
+    ControlGroupController,
+    Memory,
+    CPUs,
+    CPUFeature,
+    OSRelease,
+    KernelVersion,
+    Credential,
+    Environment,
 }
 
-const TESTS: [(&str, Test); 13] = [
+const TESTS: [(&str, Test); 29] = [
     ("PathExists", Test::PathExists),
     ("PathIsDirectory", Test::PathIsDirectory),
     ("PathIsSymbolicLink", Test::PathIsSymbolicLink),
@@ -36,6 +52,22 @@ const TESTS: [(&str, Test); 13] = [
     ("FirstBoot", Test::FirstBoot),
     ("Host", Test::Host),
     ("Architecture", Test::Architecture),
+    ("PathExistsGlob", Test::PathExistsGlob),
+    ("Firmware", Test::Firmware),
+    ("Security", Test::Security),
+    ("Capability", Test::Capability),
+    ("ACPower", Test::ACPower),
+    ("NeedsUpdate", Test::NeedsUpdate),
+    ("User", Test::User),
+    ("Group", Test::Group),
+    ("ControlGroupController", Test::ControlGroupController),
+    ("Memory", Test::Memory),
+    ("CPUs", Test::CPUs),
+    ("CPUFeature", Test::CPUFeature),
+    ("OSRelease", Test::OSRelease),
+    ("KernelVersion", Test::KernelVersion),
+    ("Credential", Test::Credential),
+    ("Environment", Test::Environment),
 ];
 
 /// One line.
@@ -143,6 +175,7 @@ fn holds(condition: &Condition, machine: &Machine) -> bool {
                 || glob(condition.argument.as_bytes(), machine.hostname.as_bytes())
         }
         Test::Architecture => matches!(condition.argument.as_str(), "x86-64" | "native"),
+        test => super::probe::holds(test, &condition.argument, machine),
     };
     found != condition.negated
 }

@@ -2,9 +2,12 @@
 
 use super::command::Command;
 use super::condition::Condition;
+use super::execution::Execution;
 use super::mount::{MountConfig, mounts_for};
 use super::name::UnitName;
 use super::path::PathConfig;
+use super::resource::Resources;
+use super::sandbox::Sandbox;
 use super::socket::Socket;
 use super::timer::Timer;
 use super::value::Span;
@@ -273,15 +276,14 @@ pub enum RestartMode {
     Direct,
 }
 
-/// `FileDescriptorStorePreserve=`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// `FileDescriptorStorePreserve=`, `RuntimeDirectoryPreserve=`: for how long a thing is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preserve {
-    /// Descriptors are dropped when the service is down for good.
-    #[default]
+    /// Until the service is down for good.
     Restart,
-    /// They stay.
+    /// For ever.
     Yes,
-    /// They are dropped with every stop, a restart's too.
+    /// Until the next stop, a restart's too.
     No,
 }
 
@@ -455,7 +457,7 @@ impl Default for Service {
             sockets: Vec::new(),
             non_blocking: false,
             store_max: 0,
-            store_preserve: Preserve::default(),
+            store_preserve: Preserve::Restart,
             context: Context::default(),
         }
     }
@@ -501,6 +503,8 @@ pub enum Stream {
     JournalAndConsole,
     /// `tty`: `TTYPath=`, which is /dev/console by default.
     Tty,
+    /// `data`: `StandardInputText=` and `StandardInputData=`.
+    Data,
     /// `file:PATH`.
     File(PathBuf),
     /// `append:PATH`.
@@ -555,9 +559,6 @@ pub struct WorkingDirectory {
     pub optional: bool,
 }
 
-/// One cgroup v2 limit: the file and what is written into it.
-pub type CgroupSetting = (&'static str, String);
-
 /// What the processes of a service run with (systemd.exec(5), systemd.resource-control(5)).
 #[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
@@ -603,7 +604,7 @@ pub struct Context {
     /// `RuntimeDirectory=` and its kin.
     pub directories: BTreeMap<DirectoryKind, Directories>,
     /// `RuntimeDirectoryPreserve=`.
-    pub runtime_directory_preserve: bool,
+    pub runtime_directory_preserve: Preserve,
     /// `NoNewPrivileges=`.
     pub no_new_privileges: bool,
     /// `CapabilityBoundingSet=` as a mask of capability numbers.
@@ -614,8 +615,12 @@ pub struct Context {
     pub ignore_sigpipe: bool,
     /// `Slice=`.
     pub slice: Option<UnitName>,
-    /// `MemoryMax=` and other limits that are one cgroup file each.
-    pub cgroup: BTreeMap<&'static str, String>,
+    /// `MemoryMax=` and other limits of its cgroup.
+    pub cgroup: Resources,
+    /// What it may see and do.
+    pub sandbox: Option<Box<Sandbox>>,
+    /// Scheduling, credentials, input and other rare keys.
+    pub execution: Option<Box<Execution>>,
 }
 
 impl Default for Context {
@@ -641,13 +646,15 @@ impl Default for Context {
             syslog_level: 6,
             syslog_level_prefix: true,
             directories: BTreeMap::new(),
-            runtime_directory_preserve: false,
+            runtime_directory_preserve: Preserve::No,
             no_new_privileges: false,
             bounding_set: None,
             ambient: 0,
             ignore_sigpipe: true,
             slice: None,
-            cgroup: BTreeMap::new(),
+            cgroup: Resources::default(),
+            sandbox: None,
+            execution: None,
         }
     }
 }

@@ -11,7 +11,7 @@ use super::name::UnitName;
 use super::specifier::{Facts, expand};
 use super::value;
 use super::words::split;
-use super::{Fault, Kind, mount, path, socket, timer, unsupported};
+use super::{Fault, Kind, execution, mount, path, resource, sandbox, socket, timer, unsupported};
 use crate::engine::Mode;
 use inifile::Entry;
 use std::path::PathBuf;
@@ -70,7 +70,9 @@ impl Scope<'_> {
 
     pub(super) fn unknown(&self) -> Fault {
         let (section, key) = (self.entry.section.clone(), self.entry.key.clone());
-        if unsupported::is_known(&section, &key) {
+        if let Some(why) = unsupported::not_enforced(&section, &key) {
+            Fault::NotEnforced { section, key, why }
+        } else if unsupported::is_known(&section, &key) {
             Fault::Unsupported { section, key }
         } else {
             Fault::UnknownKey { section, key }
@@ -100,6 +102,11 @@ impl Scope<'_> {
 
     pub(super) fn boolean_or(&self, default: bool) -> Result<bool, Fault> {
         if self.text().is_empty() { Ok(default) } else { self.boolean() }
+    }
+
+    /// `None` for the default.
+    pub(super) fn optional_boolean(&self) -> Result<Option<bool>, Fault> {
+        if self.text().is_empty() { Ok(None) } else { self.boolean().map(Some) }
     }
 
     pub(super) fn span(&self) -> Result<value::Span, Fault> {
@@ -224,7 +231,11 @@ fn emergency_action(at: &Scope<'_>) -> Result<EmergencyAction, Fault> {
         "poweroff-force" | "poweroff-immediate" | "exit-force" => EmergencyAction::PoweroffForce,
         "halt" => EmergencyAction::Halt,
         "halt-force" | "halt-immediate" => EmergencyAction::HaltForce,
-        _ => return Err(at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not")),
+        _ => {
+            return Err(
+                at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not")
+            );
+        }
     })
 }
 
@@ -504,11 +515,12 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
         "StandardInput" => {
             context.stdin = match at.text() {
                 "" | "null" => Stream::Null,
+                "data" => Stream::Data,
                 "tty" | "tty-force" => Stream::Tty,
                 "socket" => Stream::Socket,
                 text => match text.strip_prefix("file:") {
                     Some(path) => Stream::File(at.absolute(path)?),
-                    None => return Err(at.invalid("want null, tty, tty-force, socket or file:PATH")),
+                    None => return Err(at.invalid("want null, data, tty, tty-force, socket or file:PATH")),
                 },
             }
         }
@@ -523,7 +535,13 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
                 at.want(found, "emerg, alert, crit, err, warning, notice, info or debug")? as u8;
         }
         "SyslogLevelPrefix" => context.syslog_level_prefix = at.boolean_or(true)?,
-        "RuntimeDirectoryPreserve" => context.runtime_directory_preserve = at.boolean_or(false)?,
+        "RuntimeDirectoryPreserve" => {
+            context.runtime_directory_preserve = match at.text() {
+                "restart" => Preserve::Restart,
+                _ if at.boolean_or(false)? => Preserve::Yes,
+                _ => Preserve::No,
+            }
+        }
         "NoNewPrivileges" => context.no_new_privileges = at.boolean_or(false)?,
         "CapabilityBoundingSet" => {
             let all = (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1;
@@ -542,7 +560,12 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
             }
             context.slice = name;
         }
-        _ => return cgroup_key(context, at),
+        _ => {
+            return sandbox::apply(&mut context.sandbox, at)
+                .or_else(|| execution::apply(&mut context.execution, at))
+                .or_else(|| resource::apply(&mut context.cgroup, at))
+                .unwrap_or_else(|| Err(at.unknown()));
+        }
     }
     Ok(())
 }
@@ -599,39 +622,4 @@ fn capabilities(before: Option<u64>, all: u64, at: &Scope<'_>) -> Result<u64, Fa
         (false, before) => before.unwrap_or(0) | mask,
         (true, before) => before.unwrap_or(all) & !mask,
     })
-}
-
-pub(super) fn cgroup_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
-    let weight = |default: &str| match at.text() {
-        "" => Some(default.to_owned()),
-        text => text.parse::<u16>().ok().filter(|n| (1..=10_000).contains(n)).map(|n| n.to_string()),
-    };
-    let bytes = || match at.text() {
-        "" | "infinity" => Some("max".to_owned()),
-        text => value::size(text).map(|bytes| bytes.to_string()),
-    };
-    let (file, text) = match at.entry.key.as_str() {
-        "MemoryMax" => ("memory.max", bytes()),
-        "MemoryHigh" => ("memory.high", bytes()),
-        "MemorySwapMax" => ("memory.swap.max", bytes()),
-        "MemoryMin" => ("memory.min", bytes()),
-        "MemoryLow" => ("memory.low", bytes()),
-        "TasksMax" => ("pids.max", bytes()),
-        "CPUWeight" => ("cpu.weight", weight("100")),
-        "IOWeight" => ("io.weight", weight("100")),
-        "CPUQuota" => {
-            // Of one processor, per period of 100 ms: systemd.resource-control(5).
-            let percent = at.text().strip_suffix('%').and_then(|text| text.parse::<u64>().ok());
-            let quota = percent.and_then(|percent| percent.checked_mul(1000)).filter(|quota| *quota > 0);
-            let text = quota.map(|quota| format!("{quota} 100000"));
-            ("cpu.max", if at.text().is_empty() { Some("max 100000".to_owned()) } else { text })
-        }
-        // Accounting is always on in cgroup v2, so both values are already met or harmless.
-        "MemoryAccounting" | "TasksAccounting" | "CPUAccounting" | "IOAccounting" => {
-            return at.boolean_or(true).map(|_| ());
-        }
-        _ => return Err(at.unknown()),
-    };
-    context.cgroup.insert(file, at.want(text, "a size, a weight from 1 to 10000, or a percentage")?);
-    Ok(())
 }

@@ -12,14 +12,21 @@ pub mod condition;
 pub mod config;
 mod defaults;
 pub mod directive;
+pub mod execution;
 pub mod install;
+pub mod isolation;
 pub mod load;
 pub mod mount;
 pub mod name;
 pub mod path;
 pub mod preset;
+mod probe;
+pub mod resource;
+pub mod sandbox;
+pub mod seccomp;
 pub mod socket;
 pub mod specifier;
+pub mod syscall;
 pub mod timer;
 mod unsupported;
 pub mod value;
@@ -66,6 +73,16 @@ pub enum Fault {
         section: String,
         /// The key.
         key: String,
+    },
+    /// systemd has the key, this PID 1 cannot enforce it; the unit runs all the same.
+    #[error("`{key}=` of [{section}] is not enforced: {why}")]
+    NotEnforced {
+        /// The section.
+        section: String,
+        /// The key.
+        key: String,
+        /// What is missing.
+        why: &'static str,
     },
     /// The value is not one that the key takes.
     #[error("`{key}={value}` is not valid: {why}")]

@@ -44,7 +44,8 @@ impl Presets {
         let mut found = Self::default();
         for path in files.into_values() {
             let mut text = String::new();
-            let file = fs::File::open(&path).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
+            let file =
+                fs::File::open(&path).ok().filter(|file| file.metadata().is_ok_and(|meta| meta.is_file()));
             if let Some(file) = file
                 && file.take(MAX_FILE_BYTES).read_to_string(&mut text).is_ok()
             {

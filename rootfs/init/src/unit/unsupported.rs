@@ -5,17 +5,10 @@ pub(super) const SECTIONS: [&str; 4] = ["Automount", "Swap", "Scope", "Container
 
 /// systemd.unit(5) of systemd 252.
 const UNIT: &str = " \
-    JoinsNamespaceOf \
-    FailureActionExitStatus SuccessActionExitStatus \
-    JobTimeoutRebootArgument RebootArgument SourcePath ConditionFirmware ConditionSecurity \
-    ConditionCapability ConditionACPower ConditionNeedsUpdate ConditionPathExistsGlob \
-    ConditionPathIsEncrypted ConditionUser ConditionGroup ConditionControlGroupController ConditionMemory \
-    ConditionCPUs ConditionCPUFeature ConditionOSRelease ConditionMemoryPressure ConditionCPUPressure \
-    ConditionIOPressure ConditionKernelVersion ConditionCredential ConditionEnvironment \
-    AssertFirmware AssertSecurity AssertCapability AssertACPower AssertNeedsUpdate AssertPathExistsGlob \
-    AssertPathIsEncrypted AssertUser AssertGroup AssertControlGroupController AssertMemory AssertCPUs \
-    AssertCPUFeature AssertOSRelease AssertMemoryPressure AssertCPUPressure AssertIOPressure \
-    AssertKernelVersion AssertCredential AssertEnvironment StartLimitInterval SurviveFinalKillSignal ";
+    JoinsNamespaceOf FailureActionExitStatus SuccessActionExitStatus JobTimeoutRebootArgument \
+    RebootArgument SourcePath ConditionPathIsEncrypted ConditionMemoryPressure ConditionCPUPressure \
+    ConditionIOPressure AssertPathIsEncrypted AssertMemoryPressure AssertCPUPressure AssertIOPressure \
+    SurviveFinalKillSignal ";
 
 /// systemd.unit(5), [Install].
 const INSTALL: &str = "";
@@ -31,35 +24,52 @@ const SOCKET: &str = "ListenSpecial ListenNetlink ListenMessageQueue ListenUSBFu
 const TIMER: &str = "WakeSystem DeferReactivation RandomizedOffsetSec";
 
 /// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5) of systemd 252.
-const SERVICE: &str = " Delegate GuessMainPID BusName BusPolicy TimeoutStartFailureMode \
-    TimeoutStopFailureMode RuntimeRandomizedExtraSec \
-    RootDirectoryStartOnly \
-    USBFunctionDescriptors USBFunctionStrings OOMPolicy OpenFile \
-    PermissionsStartOnly RootDirectory RootImage RootImageOptions RootEphemeral RootHash \
-    RootHashSignature RootVerity MountAPIVFS BindLogSockets ProtectProc ProcSubset BindPaths BindReadOnlyPaths \
-    MountImages ExtensionImages ExtensionDirectories DynamicUser PAMName SecureBits SELinuxContext AppArmorProfile \
-    SmackProcessLabel KeyringMode OOMScoreAdjust TimerSlackNSec Personality CPUSchedulingPolicy \
-    CPUSchedulingPriority CPUSchedulingResetOnFork CPUAffinity NUMAPolicy NUMAMask IOSchedulingClass \
-    IOSchedulingPriority CoredumpFilter ProtectSystem ProtectHome TimeoutCleanSec ReadWritePaths ReadOnlyPaths \
-    InaccessiblePaths ExecPaths NoExecPaths TemporaryFileSystem PrivateTmp PrivateDevices PrivateNetwork \
-    NetworkNamespacePath PrivateIPC IPCNamespacePath MemoryKSM PrivatePIDs PrivateUsers ProtectHostname ProtectClock \
-    ProtectKernelTunables ProtectKernelModules ProtectKernelLogs ProtectControlGroups RestrictAddressFamilies \
-    RestrictFileSystems RestrictNamespaces LockPersonality MemoryDenyWriteExecute RestrictRealtime RestrictSUIDSGID \
-    RemoveIPC PrivateMounts MountFlags SystemCallFilter SystemCallErrorNumber SystemCallArchitectures \
-    SystemCallLog LogExtraFields LogRateLimitIntervalSec LogRateLimitBurst LogFilterPatterns LogNamespace \
-    LogLevelMax SyslogFacility StandardInputText StandardInputData TTYReset TTYVHangup TTYRows TTYColumns \
-    TTYVTDisallocate LoadCredential LoadCredentialEncrypted ImportCredential SetCredential SetCredentialEncrypted \
-    UtmpIdentifier UtmpMode ReadWriteDirectories ReadOnlyDirectories InaccessibleDirectories StartupCPUWeight \
-    CPUQuotaPeriodSec AllowedCPUs StartupAllowedCPUs AllowedMemoryNodes StartupAllowedMemoryNodes DefaultMemoryMin \
-    DefaultMemoryLow DefaultStartupMemoryLow StartupMemoryLow StartupMemoryHigh StartupMemoryMax \
-    StartupMemorySwapMax MemoryZSwapMax MemoryZSwapWriteback StartupIOWeight IODeviceWeight IOReadBandwidthMax \
-    IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax IODeviceLatencyTargetSec IPAccounting IPAddressAllow \
-    IPAddressDeny SocketBindAllow SocketBindDeny RestrictNetworkInterfaces NFTSet IPIngressFilterPath \
-    IPEgressFilterPath BPFProgram DeviceAllow DevicePolicy DisableControllers ManagedOOMSwap \
-    ManagedOOMMemoryPressure ManagedOOMMemoryPressureLimit ManagedOOMPreference MemoryPressureWatch \
-    MemoryPressureThresholdSec CoredumpReceive DelegateSubgroup CPUShares StartupCPUShares BlockIOAccounting \
-    BlockIOWeight StartupBlockIOWeight BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth MemoryLimit \
-    SysVStartPriority PassPIDFD Capabilities TCPWrapName ";
+const SERVICE: &str = " \
+    BusName TimeoutStartFailureMode TimeoutStopFailureMode RuntimeRandomizedExtraSec \
+    RootDirectoryStartOnly USBFunctionDescriptors USBFunctionStrings OpenFile RootImage RootImageOptions \
+    RootEphemeral RootHash RootHashSignature RootVerity BindLogSockets MountImages ExtensionImages \
+    ExtensionDirectories OOMScoreAdjust NetworkNamespacePath IPCNamespacePath MemoryKSM PrivatePIDs \
+    LogFilterPatterns LogNamespace LoadCredentialEncrypted ImportCredential SetCredentialEncrypted \
+    UtmpIdentifier DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow StartupMemoryLow \
+    StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax MemoryZSwapWriteback NFTSet BPFProgram \
+    DisableControllers MemoryPressureWatch MemoryPressureThresholdSec CoredumpReceive DelegateSubgroup \
+    PassPIDFD Capabilities TCPWrapName ";
+
+/// Keys that a unit runs without, with what is missing: `systemctl verify` warns of them.
+const NOT_ENFORCED: [(&str, &str); 11] = [
+    (
+        "DeviceAllow DevicePolicy",
+        "device lists need BPF programs in cgroups, which PID 1 does not load; PrivateDevices= works",
+    ),
+    (
+        "IPAccounting IPAddressAllow IPAddressDeny IPIngressFilterPath IPEgressFilterPath SocketBindAllow \
+        SocketBindDeny RestrictNetworkInterfaces",
+        "network lists need BPF programs in cgroups, which PID 1 does not load; PrivateNetwork= works",
+    ),
+    ("RestrictFileSystems", "it needs BPF programs in the kernel's security hooks"),
+    ("PAMName", "there is no PAM; User= and the limits of the unit hold"),
+    ("SELinuxContext AppArmorProfile SmackProcessLabel", "the kernel runs no such security module"),
+    ("NUMAPolicy NUMAMask", "memory is taken from every node"),
+    ("LogRateLimitIntervalSec LogRateLimitBurst", "the journal's own limit holds for every unit"),
+    ("RemoveIPC", "IPC objects of the user stay; PrivateIPC= works"),
+    ("TTYVTDisallocate TTYRows TTYColumns", "there are no virtual terminals"),
+    (
+        "StartupCPUWeight StartupCPUShares StartupIOWeight StartupBlockIOWeight StartupAllowedCPUs \
+        StartupAllowedMemoryNodes",
+        "limits are the same during and after the boot",
+    ),
+    (
+        "UtmpMode SystemCallLog ManagedOOMSwap ManagedOOMMemoryPressure ManagedOOMMemoryPressureLimit \
+        ManagedOOMPreference TimeoutCleanSec GuessMainPID BusPolicy SysVStartPriority",
+        "nothing on this machine looks at it",
+    ),
+];
+
+/// Why a key is not enforced though the unit runs; `None` if it is another key.
+pub(super) fn not_enforced(section: &str, key: &str) -> Option<&'static str> {
+    let found = NOT_ENFORCED.iter().find(|(keys, _)| keys.split_ascii_whitespace().any(|known| known == key));
+    found.filter(|_| !matches!(section, "Unit" | "Install")).map(|(_, why)| *why)
+}
 
 /// Whether systemd knows the key in that section.
 pub(super) fn is_known(section: &str, key: &str) -> bool {

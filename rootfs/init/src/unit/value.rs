@@ -97,6 +97,40 @@ pub fn size(text: &str) -> Option<u64> {
     number.trim_end().parse::<u64>().ok()?.checked_mul(1_u64.checked_shl(shift as u32)?)
 }
 
+/// As [`size`], but to the base 1000, as systemd counts bandwidths.
+pub fn size_decimal(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let (number, power) = match text.char_indices().last()? {
+        (at, letter) if !letter.is_ascii_digit() => (&text[..at], 1 + "KMGTPE".find(letter)?),
+        _ => (text, 0),
+    };
+    number.trim_end().parse::<u64>().ok()?.checked_mul(1000_u64.checked_pow(power as u32)?)
+}
+
+/// Numbers and ranges, by commas or white space: `0 2-3`. None is above 8191, the most processors
+/// that Linux has.
+pub fn number_list(text: &str) -> Option<Vec<u32>> {
+    let mut found = Vec::new();
+    for word in text.split([',', ' ', '\t']).filter(|word| !word.is_empty()) {
+        let (first, last) = word.split_once('-').unwrap_or((word, word));
+        let (first, last) = (first.parse::<u32>().ok()?, last.parse::<u32>().ok()?);
+        if first > last || last > 8191 {
+            return None;
+        }
+        found.extend(first..=last);
+    }
+    found.sort_unstable();
+    found.dedup();
+    Some(found)
+}
+
+/// A level of syslog(3) by name or number.
+pub fn log_level(text: &str) -> Option<u8> {
+    let names = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+    let found = names.iter().position(|name| *name == text).map(|number| number as u8);
+    found.or_else(|| text.parse().ok().filter(|number| *number <= 7))
+}
+
 /// An octal file mode.
 pub fn mode(text: &str) -> Option<u32> {
     u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777 && !text.starts_with('+'))

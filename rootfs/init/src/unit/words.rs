@@ -70,6 +70,22 @@ pub fn split_marked(text: &str) -> Result<Vec<(String, bool)>, WordError> {
         .collect()
 }
 
+/// Undoes the C escapes of a whole text, which is not split; `None` if they make no text.
+pub fn unescape(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        if byte == b'\\' {
+            at += unescape_one(&bytes[at..], &mut out);
+        } else {
+            out.push(byte);
+        }
+    }
+    String::from_utf8(out).ok()
+}
+
 /// Undoes the escape whose backslash was just read; gives the bytes used of `rest`.
 fn unescape_one(rest: &[u8], out: &mut Vec<u8>) -> usize {
     let Some(&kind) = rest.first() else {

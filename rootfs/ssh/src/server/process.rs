@@ -112,6 +112,7 @@ pub(super) fn start(command: &Command<'_>, scope: &Scope) -> io::Result<Running>
         bounding_set: None,
         ambient: 0,
         ignore_sigpipe: false,
+        isolation: sys::isolation::Isolation::default(),
     };
     let child = sys::process::spawn(&plan, Some(scope.folder()))?;
     // Nothing of the child's is left here: its ends of the pipes would never say that it ended.
