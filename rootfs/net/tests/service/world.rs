@@ -202,19 +202,40 @@ impl World {
 
     /// Waits until `ip` says this.
     pub fn wait_ip(&self, words: &[&str], holds: impl Fn(&str) -> bool) -> String {
+        self.wait_for(|| self.ip(words), holds)
+    }
+
+    /// Waits for something that the kernel's news, or the passing of time, bring about.
+    fn wait_for(&self, say: impl Fn() -> String, holds: impl Fn(&str) -> bool) -> String {
         let mut monitor = self.machine.command(&["ip", "monitor", "link", "address", "route"]);
         monitor.stdout(Stdio::piped());
         let monitor = Program::start(monitor, |child| Box::new(child.stdout.take().unwrap()));
         let end = Instant::now() + LONG;
         loop {
-            let said = self.ip(words);
+            let said = say();
             if holds(&said) {
                 return said;
             }
-            assert!(Instant::now() < end, "ip {words:?} only says\n{said}");
+            assert!(Instant::now() < end, "it only says\n{said}");
             // The monitor may have begun after the change: look again now and then.
             let _ = monitor.lines.recv_timeout(Duration::from_millis(200));
         }
+    }
+
+    /// Runs a program on the machine that may fail; gives its code and its errors.
+    pub fn try_run(&self, words: &[&str]) -> (i32, String) {
+        let output = self.machine.command(words).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Waits until `networkctl` says this.
+    pub fn wait_ctl(&self, words: &[&str], holds: impl Fn(&str) -> bool) -> String {
+        self.wait_for(|| self.ctl(words), holds)
+    }
+
+    /// Waits until a file of the service says this.
+    pub fn wait_told(&self, name: &str, holds: impl Fn(&str) -> bool) -> String {
+        self.wait_for(|| self.told(name), holds)
     }
 
     /// `dnsmasq` as the network's server, with addresses on `srv0` and further options.

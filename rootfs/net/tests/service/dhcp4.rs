@@ -1,11 +1,6 @@
 //! DHCP for IPv4 against dnsmasq, with `ip` as the judge.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
-#![expect(clippy::print_stderr, reason = "a failure shows what the programs said")]
-
-mod world;
-
-use world::World;
+use super::world::World;
 
 const FILE: &str = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n[DHCPv4]\nUseMTU=yes\nUseDomains=yes\nRouteMetric=50\n";
 const RANGE: &str = "--dhcp-range=192.0.2.100,192.0.2.150,255.255.255.0,2m";
