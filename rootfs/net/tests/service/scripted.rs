@@ -13,7 +13,7 @@ use std::time::Duration;
 const FILE: &str = "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nIPv6AcceptRA=no\n[DHCPv4]\nSendDecline=no\n";
 const SERVER: [u8; 4] = [192, 0, 2, 1];
 
-/// What a server says to a client's message, as the how manieth; none is silence.
+/// What a server says to a client's message, after so many requests; none is silence.
 type Script = fn(&Message, usize) -> Vec<Vec<u8>>;
 
 /// Serves on `srv0`; gives what clients send.
@@ -38,7 +38,7 @@ fn serve(world: &World, script: Script) -> Receiver<Message> {
             for answer in script(&message, count) {
                 socket.send_to(&answer, "255.255.255.255:68").unwrap();
             }
-            count += 1;
+            count += usize::from(message.kind == Kind::Request);
             if heard.send(message).is_err() {
                 return;
             }
@@ -74,9 +74,16 @@ fn answer(to: &Message, kind: Kind, last: u8, seconds: u32) -> Vec<u8> {
     .encode()
 }
 
-fn next(messages: &Receiver<Message>) -> (Kind, Ipv4Addr) {
-    let message = messages.recv_timeout(LONG).unwrap();
-    (message.kind, message.client)
+/// The next message that is not the last one again: a link that has just come up may lose one.
+fn next(messages: &Receiver<Message>, last: &mut Option<(Kind, u32)>) -> (Kind, Ipv4Addr) {
+    loop {
+        let message = messages.recv_timeout(LONG).unwrap();
+        let this = (message.kind, message.transaction);
+        if message.kind != Kind::Discover || last.replace(this) != Some(this) {
+            *last = Some(this);
+            return (message.kind, message.client);
+        }
+    }
 }
 
 #[test]
@@ -86,20 +93,21 @@ fn renewed_then_rebound_then_lost_then_found_again() {
     let messages = serve(&world, |message, count| match (message.kind, count) {
         (Kind::Discover, _) => vec![answer(message, Kind::Offer, 9, 8)],
         // The first lease, one renewal; then silence until the client looks for servers again.
-        (Kind::Request, 1 | 2) => vec![answer(message, Kind::Ack, 9, 8)],
+        (Kind::Request, 0 | 1) => vec![answer(message, Kind::Ack, 9, 8)],
         (Kind::Request, _) if message.client.is_unspecified() => vec![answer(message, Kind::Ack, 9, 800)],
         _ => vec![],
     });
     let mut service = world.service();
+    let mut last = None;
     let (nobody, ours) = (Ipv4Addr::UNSPECIFIED, Ipv4Addr::new(192, 0, 2, 9));
-    assert_eq!(next(&messages), (Kind::Discover, nobody));
-    assert_eq!(next(&messages), (Kind::Request, nobody));
-    assert_eq!(next(&messages), (Kind::Request, ours), "by unicast, after T1");
-    assert_eq!(next(&messages), (Kind::Request, ours), "by unicast, answered by nobody");
-    assert_eq!(next(&messages), (Kind::Request, ours), "by broadcast, after T2");
+    assert_eq!(next(&messages, &mut last), (Kind::Discover, nobody));
+    assert_eq!(next(&messages, &mut last), (Kind::Request, nobody));
+    assert_eq!(next(&messages, &mut last), (Kind::Request, ours), "by unicast, after T1");
+    assert_eq!(next(&messages, &mut last), (Kind::Request, ours), "by unicast, answered by nobody");
+    assert_eq!(next(&messages, &mut last), (Kind::Request, ours), "by broadcast, after T2");
     service.wait("192.0.2.9 is lost: expired");
-    assert_eq!(next(&messages), (Kind::Discover, nobody));
-    assert_eq!(next(&messages), (Kind::Request, nobody));
+    assert_eq!(next(&messages, &mut last), (Kind::Discover, nobody));
+    assert_eq!(next(&messages, &mut last), (Kind::Request, nobody));
     service.wait("DHCP gives 192.0.2.9/24 for 800 s");
     world.online("eth0:routable");
 }
@@ -109,12 +117,12 @@ fn a_refusal_takes_the_address_off_and_another_is_asked_for() {
     let world = World::new();
     world.write("10-eth0.network", FILE);
     let messages = serve(&world, |message, count| match message.kind {
-        Kind::Discover if count < 3 => vec![answer(message, Kind::Offer, 9, 4)],
+        Kind::Discover if count < 2 => vec![answer(message, Kind::Offer, 9, 4)],
         Kind::Discover => vec![answer(message, Kind::Offer, 10, 800)],
         Kind::Request if message.client == Ipv4Addr::new(192, 0, 2, 9) => {
             vec![answer(message, Kind::Nak, 0, 0)]
         }
-        Kind::Request if count < 3 => vec![answer(message, Kind::Ack, 9, 4)],
+        Kind::Request if count == 0 => vec![answer(message, Kind::Ack, 9, 4)],
         _ => vec![answer(message, Kind::Ack, 10, 800)],
     });
     let mut service = world.service();
@@ -123,7 +131,7 @@ fn a_refusal_takes_the_address_off_and_another_is_asked_for() {
     world.online("eth0:routable");
     let addresses = world.ip(&["-4", "-o", "address", "show", "dev", "eth0"]);
     assert!(addresses.contains("192.0.2.10/") && !addresses.contains("192.0.2.9/"), "{addresses}");
-    assert_eq!(next(&messages).0, Kind::Discover);
+    assert_eq!(next(&messages, &mut None).0, Kind::Discover);
 }
 
 #[test]
@@ -146,7 +154,7 @@ fn nonsense_is_passed_over() {
     let mut service = world.service();
     service.wait("DHCP gives 192.0.2.9/24 for 800 s");
     world.online("eth0:routable");
-    assert_eq!(messages.try_iter().count(), 2);
+    assert!(messages.try_iter().last().is_some_and(|message| message.kind == Kind::Request));
     // `networkctl renew` asks the server that gave it.
     world.ctl(&["renew", "eth0"]);
     let renewal = messages.recv_timeout(Duration::from_secs(20)).unwrap();
