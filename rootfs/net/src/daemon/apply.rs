@@ -25,7 +25,17 @@ impl Daemon {
     fn make(&mut self, at: usize, lower: Option<u32>) {
         let netdev = &self.set.netdevs[at];
         let request = message::create_link(&netdev.name, &netdev.kind, netdev.mac, netdev.mtu, lower);
-        match self.kernel.change(request) {
+        let done = match self.kernel.change(request.clone()) {
+            // No driver yet, and nobody whom the kernel could ask for it.
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+                match sys::modules::load(netdev.kind.module()) {
+                    Ok(_) => self.kernel.change(request),
+                    Err(error) => Err(io::Error::other(error)),
+                }
+            }
+            done => done,
+        };
+        match done {
             Ok(()) => log(&format!("{}: made, a {}", netdev.name, netdev.kind.name())),
             // It is there already: made before, or by another.
             Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
