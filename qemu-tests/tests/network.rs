@@ -9,6 +9,7 @@ write_files:
     content: |
       [Match]
       MACAddress=52:54:00:00:00:02
+      Type=ether
       [Network]
       Address=198.51.100.77/24
       DNS=198.51.100.3
@@ -56,7 +57,7 @@ units:
       StandardError=journal+console
       ExecStart=/usr/bin/busybox sh -c \"host networkd-wait-online -i eth0:routable -i eth1:routable -i vlan5:routable; \\
         busybox ip -4 -o address; busybox ip route; busybox ping -c 1 -W 9 10.0.2.2; busybox ping -c 1 -W 9 198.51.100.2; \\
-        networkctl list; cat /proc/net/vlan/config; cat /run/systemd/netif/state; echo looked\"
+        networkctl list; busybox cat /proc/net/vlan/config; busybox cat /run/systemd/netif/state; echo looked\"
       [Install]
       WantedBy=multi-user.target
 ";
