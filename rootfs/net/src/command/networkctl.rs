@@ -38,6 +38,10 @@ pub fn main(arguments: &[String]) -> u8 {
         }
     }
     let (verb, names) = words.split_first().map_or(("list", &[][..]), |(verb, names)| (*verb, names));
+    // A flag that a verb has no use for is a mistake.
+    if (form != Form::Text && !matches!(verb, "list" | "status")) || (all && verb != "status") {
+        return usage(verb, USAGE);
+    }
     let done = match (verb, names) {
         ("list", _) => list(names, form),
         ("status", _) => status(names, all, form),

@@ -87,6 +87,7 @@ impl Daemon {
             state.stop(now(), &self.files, false);
         }
         state.failures.clear();
+        state.refused.clear();
         let loopback = state.link.flags & IFF_LOOPBACK != 0 || state.candidate.kind_of_type == "loopback";
         state.network = self.set.network_for(&state.candidate).filter(|_| !loopback).cloned();
         if loopback {
@@ -208,6 +209,7 @@ impl Daemon {
         if let Err(error) = forget_what_is_gone(state, &mut self.kernel) {
             state.complain(format!("cannot look at addresses and routes: {error}"));
         }
+        let mut refused = std::collections::BTreeSet::new();
         for change in plan::changes(&state.ours, &wanted) {
             let (request, what) = match &change {
                 Change::RemoveRoute(route) => (
@@ -231,7 +233,7 @@ impl Daemon {
                     if let Err(error) = done
                         && !gone.contains(&error.raw_os_error())
                     {
-                        state.complain(format!("cannot {what}: {error}"));
+                        refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
                 (Change::RemoveAddress(old), done) => {
@@ -239,10 +241,10 @@ impl Daemon {
                     if let Err(error) = done
                         && !gone.contains(&error.raw_os_error())
                     {
-                        state.complain(format!("cannot {what}: {error}"));
+                        refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
-                (_, Err(error)) => state.complain(format!("cannot {what}: {error}")),
+                (_, Err(error)) => drop(refused.insert(format!("cannot {what}: {error}"))),
                 (Change::SetAddress(new), Ok(())) => {
                     state.ours.addresses.retain(|old| old.address != new.address);
                     state.ours.addresses.insert(new);
@@ -257,6 +259,10 @@ impl Daemon {
                 }
             }
         }
+        for what in refused.difference(&state.refused) {
+            log(&format!("error: {}: {what}", state.link.name));
+        }
+        state.refused = refused;
         let dhcp6 = state
             .dhcp6
             .as_ref()
@@ -353,8 +359,8 @@ fn report_of(state: &State) -> Report {
     let configured = state.is_configured();
     let setup = match network {
         None => "unmanaged",
-        Some(_) if !state.failures.is_empty() && !configured => "failed",
         Some(_) if configured => "configured",
+        Some(_) if !state.failures.is_empty() || !state.refused.is_empty() => "failed",
         Some(_) => "configuring",
     };
     let of_family =
@@ -401,6 +407,6 @@ fn report_of(state: &State) -> Report {
             lifetime: dhcp.client.lease().map(|(lease, _)| lease.lifetime),
         }),
         dhcp6: state.dhcp6.as_ref().map(|dhcp| dhcp.client.state_name().to_owned()),
-        failures: state.failures.iter().cloned().collect(),
+        failures: state.failures.iter().chain(&state.refused).cloned().collect(),
     }
 }

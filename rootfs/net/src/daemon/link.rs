@@ -51,8 +51,10 @@ pub(super) struct State {
     pub(super) kept_dhcp6: Option<(dhcp6::Lease, Duration)>,
     /// Something has changed since the kernel was last told.
     pub(super) dirty: bool,
-    /// What the kernel refuses at present; each is told once.
+    /// What cannot be done since the file was chosen; each is told once.
     pub(super) failures: BTreeSet<String>,
+    /// The same of addresses and routes, which are tried again with each change.
+    pub(super) refused: BTreeSet<String>,
     pub(super) seed: u64,
 }
 
@@ -106,6 +108,7 @@ impl State {
             kept_dhcp6: None,
             dirty: true,
             failures: BTreeSet::new(),
+            refused: BTreeSet::new(),
             seed,
         }
     }

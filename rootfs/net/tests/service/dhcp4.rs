@@ -69,7 +69,11 @@ fn a_restart_keeps_the_address_and_the_lease() {
     assert_eq!(world.ip(&["-4", "-o", "address", "show", "dev", "eth0"]), before);
     let said = server.said();
     assert_eq!(said.matches("DHCPDISCOVER").count(), 1, "the second start asks for what it has: {said}");
-    again.stop();
+    again.kill();
+    let mut third = world.service();
+    third.wait("DHCP gives");
+    assert_eq!(world.ip(&["-4", "-o", "address", "show", "dev", "eth0"]), before);
+    third.stop();
 }
 
 #[test]

@@ -92,6 +92,12 @@ impl Program {
         &self.seen
     }
 
+    /// Ends it out of order.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// Ends it in order.
     pub fn stop(&mut self) {
         let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
