@@ -12,9 +12,12 @@ use formats::tree::{Content, Entry, Kind, Tree};
 use formats::uki::Uki;
 use formats::verity::{self, VerityWriter};
 use fuzz::Disk;
+use net::dhcp4::Message;
+use net::dhcp4::message::{Kind as Dhcp, code};
 use std::error::Error;
 use std::fs;
 use std::io::{Cursor, Write as _};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -67,10 +70,66 @@ fn main() -> Result<()> {
         ("lock", "default", "rootfs/image.lock"),
         ("unit", "bless", "rootfs/tree/usr/lib/systemd/system/slipway-bless.service"),
         ("unit", "target", "rootfs/tree/usr/lib/systemd/system/sysinit.target"),
+        ("network", "default", "rootfs/tree/usr/lib/systemd/network/zz-default.network"),
     ] {
         keep(target, name, &fs::read(root.join("..").join(from))?)?;
     }
+    for (target, name, bytes) in network() {
+        keep(target, name, &bytes)?;
+    }
     Ok(())
+}
+
+/// What servers and routers say, an event each: its kind, its length in words of 4 bytes, its bytes.
+fn network() -> Vec<(&'static str, &'static str, Vec<u8>)> {
+    let event = |kind: u8, bytes: &[u8]| {
+        let words = bytes.len().div_ceil(4);
+        let mut event = vec![kind, words as u8];
+        event.extend_from_slice(bytes);
+        event.resize(2 + words * 4, 0);
+        event
+    };
+    let server = |kind| Message {
+        kind,
+        from_client: false,
+        transaction: 0,
+        secs: 0,
+        client: Ipv4Addr::UNSPECIFIED,
+        yours: Ipv4Addr::new(192, 0, 2, 9),
+        mac: net::config::value::Mac([2, 0, 0, 0, 0, 1]),
+        options: [
+            (code::SERVER_ID, vec![192, 0, 2, 1]),
+            (code::LEASE_TIME, vec![0, 0, 14, 16]),
+            (code::SUBNET_MASK, vec![255, 255, 255, 0]),
+            (code::CLASSLESS_ROUTES, vec![24, 10, 17, 33, 192, 0, 2, 1]),
+            (code::SEARCH, b"\x03eng\x05apple\x03com\0\x01a\xc0\x04".to_vec()),
+        ]
+        .into(),
+    };
+    let later = |seconds: u32| event(3, &seconds.to_be_bytes());
+    let lease = [event(1, &server(Dhcp::Offer).encode()), event(1, &server(Dhcp::Ack).encode())].concat();
+    let bound = [&lease[..], &later(1), &later(1), &later(1), &later(2000)].concat();
+    let refused = [&bound[..], &event(1, &server(Dhcp::Nak).encode())].concat();
+    let mut advertise = vec![2, 0, 0, 0, 0, 2, 0, 10];
+    advertise.extend([2; 10]);
+    advertise.extend([
+        0, 7, 0, 1, 255, 0, 3, 0, 40, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 24, 0x20, 1, 0x0d, 0xb8,
+    ]);
+    advertise.extend([0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 3, 232, 0, 0, 7, 208]);
+    let mut reply = advertise.clone();
+    reply[0] = 7;
+    let six = [later(1), event(1, &advertise), event(1, &reply), later(600)].concat();
+    let mut names = vec![134, 0, 0, 0, 64, 0xc0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 25, 3, 0, 0, 0, 0, 0, 100];
+    names.extend([
+        0x20, 1, 0x0d, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9, 31, 2, 0, 0, 0, 0, 0, 100, 1, b'a', 0, 0, 0,
+        0, 0, 0,
+    ]);
+    vec![
+        ("dhcp4", "bound", bound),
+        ("dhcp4", "refused", refused),
+        ("dhcp6", "bound", six),
+        ("router", "names", names),
+    ]
 }
 
 /// Bytes that compress well and are not zero.

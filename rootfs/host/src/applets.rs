@@ -7,11 +7,14 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 11] = [
+const APPLETS: &[(&str, Applet)] = &[
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("networkctl", |_, arguments| ExitCode::from(net::command::networkctl(arguments))),
+    ("networkd", |_, arguments| ExitCode::from(net::command::networkd(arguments))),
+    ("networkd-wait-online", |_, arguments| ExitCode::from(net::command::wait_online(arguments))),
     ("poweroff", power),
     ("reboot", power),
     ("resolvectl", |_, arguments| ExitCode::from(resolve::resolvectl::main(arguments))),

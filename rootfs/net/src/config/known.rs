@@ -117,6 +117,12 @@ fn table(kind: &str) -> (&'static [(&'static str, &'static str)], &'static str) 
 /// Whether systemd has this key in this section of a `kind` file and this service does not.
 pub(super) fn key(kind: &str, section: &str, key: &str) -> bool {
     let (keys, _) = table(kind);
+    // Old names of sections.
+    let section = match section {
+        "DHCP" => "DHCPv4",
+        "IPv6AcceptRouterAdvertisements" => "IPv6AcceptRA",
+        section => section,
+    };
     keys.iter().any(|(name, keys)| *name == section && keys.contains(&format!(" {key} ")))
 }
 

@@ -70,6 +70,15 @@ impl Kind {
         }
     }
 
+    /// The kernel's module for it.
+    pub fn module(&self) -> &'static str {
+        match self {
+            Self::Vlan { .. } => "8021q",
+            Self::Bond { .. } => "bonding",
+            other => other.name(),
+        }
+    }
+
     /// Whether it is made only on top of a link that names it.
     pub fn needs_lower(&self) -> bool {
         matches!(self, Self::Vlan { .. } | Self::Vxlan { independent: false, .. })

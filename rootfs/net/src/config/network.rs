@@ -21,10 +21,10 @@ pub enum OperState {
     DegradedCarrier,
     /// A carrier, no address.
     Carrier,
-    /// A port of a bridge or a bond.
-    Enslaved,
     /// An address of this link only.
     Degraded,
+    /// A port of a bridge or a bond, which needs no address.
+    Enslaved,
     /// A routable address.
     Routable,
 }
@@ -37,8 +37,8 @@ impl OperState {
         (Self::Dormant, "dormant"),
         (Self::DegradedCarrier, "degraded-carrier"),
         (Self::Carrier, "carrier"),
-        (Self::Enslaved, "enslaved"),
         (Self::Degraded, "degraded"),
+        (Self::Enslaved, "enslaved"),
         (Self::Routable, "routable"),
     ];
 

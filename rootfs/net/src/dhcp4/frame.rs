@@ -34,7 +34,7 @@ pub const DHCP_FILTER: [Instruction; 9] = [
 pub const ARP_FILTER: [Instruction; 1] = [(0x06, 0, 0, 0xffff)];
 
 /// The sum of RFC 1071 over words of 16 bits.
-pub(crate) fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
+pub fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
     let mut sum = 0_u32;
     for part in parts {
         for pair in part.chunks(2) {

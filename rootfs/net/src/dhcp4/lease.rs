@@ -70,7 +70,7 @@ impl Lease {
             t1,
             t2,
             routers: message.addresses(code::ROUTER),
-            routes: message.classless_routes(),
+            routes: message.classless_routes().filter(|routes| !routes.is_empty()),
             dns: message.addresses(code::DNS),
             ntp: message.addresses(code::NTP),
             domain: name(code::DOMAIN_NAME),
@@ -166,7 +166,8 @@ fn times(lifetime: u32, t1: Option<u32>, t2: Option<u32>) -> (u32, u32) {
     }
     let t2 = t2.filter(|t2| *t2 > 0 && *t2 < lifetime).unwrap_or((u64::from(lifetime) * 7 / 8) as u32);
     let t1 = t1.filter(|t1| *t1 > 0 && *t1 < t2).unwrap_or((lifetime / 2).min(t2));
-    (t1, t2)
+    // A lease of a second must not be renewed without a pause.
+    (t1.max(1), t2.max(1))
 }
 
 fn list<T: std::str::FromStr>(text: &str) -> Option<Vec<T>> {
@@ -212,7 +213,7 @@ pub(crate) mod tests {
         assert_eq!(times(3600, Some(10), Some(20)), (10, 20));
         assert_eq!(times(3600, Some(30), Some(20)), (20, 20));
         assert_eq!(times(3600, Some(0), Some(4000)), (1800, 3150));
-        assert_eq!(times(1, None, None), (0, 0));
+        assert_eq!(times(1, None, None), (1, 1));
         assert_eq!(times(u32::MAX, Some(5), None), (u32::MAX, u32::MAX));
     }
 }

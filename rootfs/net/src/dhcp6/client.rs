@@ -211,7 +211,7 @@ impl Client {
             State::Soliciting(tries, _) | State::Requesting(tries, _) | State::Informing(tries, _) => {
                 Some(tries.next)
             }
-            State::Bound(held) => held.at(held.lease.t1),
+            State::Bound(held) => [held.at(held.lease.t1), held.expires()].into_iter().flatten().min(),
             State::Renewing(tries, held) => Some(earliest(tries, held.at(held.lease.t2))),
             State::Rebinding(tries, held) => Some(earliest(tries, held.expires())),
             State::Informed(_, until) => Some(*until),

@@ -238,7 +238,8 @@ impl Message {
         // RFC 8415 section 14.2: at the client's discretion, of the shortest preferred lifetime.
         let shortest = self.lease.addresses.iter().map(|leased| leased.preferred).min().unwrap_or(0);
         let part = |of: u64| {
-            if shortest == u32::MAX { u32::MAX } else { (u64::from(shortest) * of / 10) as u32 }
+            // An address that is only valid must not be renewed without a pause.
+            if shortest == u32::MAX { u32::MAX } else { ((u64::from(shortest) * of / 10) as u32).max(60) }
         };
         let in_order = t1 > 0 && t2 > 0 && t1 <= t2;
         (self.lease.t1, self.lease.t2) = if in_order { (t1, t2) } else { (part(5), part(8)) };

@@ -18,8 +18,8 @@ const ERROR: u16 = 2;
 const DONE: u16 = 3;
 /// The kernel's datagrams are at most this long.
 const DATAGRAM: usize = 64 << 10;
-/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR | RTMGRP_IPV4_ROUTE | RTMGRP_IPV6_ROUTE`
-const GROUPS: u32 = 0x1 | 0x10 | 0x100 | 0x40 | 0x400;
+/// `RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR`: not routes, of which a busy machine has many.
+const GROUPS: u32 = 0x1 | 0x10 | 0x100;
 
 /// What the kernel tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +32,6 @@ pub enum News {
     Address(Address),
     /// An address is gone.
     AddressGone(Address),
-    /// A route is gone, with its link.
-    RouteGone(u32, Route),
-    /// A route is new, with its link.
-    Route(u32, Route),
     /// Something was lost: everything must be looked at again.
     Lost,
 }
@@ -163,8 +159,6 @@ fn news(found: Message<'_>) -> Option<News> {
         }
         message::NEWADDR => message::parse_address(body).map(News::Address),
         message::DELADDR => message::parse_address(body).map(News::AddressGone),
-        message::NEWROUTE => message::parse_route(body).map(|(link, route)| News::Route(link, route)),
-        message::DELROUTE => message::parse_route(body).map(|(link, route)| News::RouteGone(link, route)),
         _ => None,
     }
 }

@@ -1,0 +1,412 @@
+//! The service's hands: makes and changes links, sets addresses and routes, writes the files.
+
+use super::control::Answer;
+use super::link::State;
+use super::report::{self, Dhcp4Report, Report};
+use super::{Daemon, log, now};
+use crate::config::network::{Activation, OperState};
+use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
+use crate::plan::{self, Change, Content};
+use nix::errno::Errno;
+use std::fs;
+use std::io;
+use std::path::Path;
+
+impl Daemon {
+    /// Makes the links of `.netdev` files that need no other.
+    pub(super) fn make_netdevs(&mut self) {
+        for at in 0..self.set.netdevs.len() {
+            if !self.set.netdevs[at].kind.needs_lower() {
+                self.make(at, None);
+            }
+        }
+    }
+
+    fn make(&mut self, at: usize, lower: Option<u32>) {
+        let netdev = &self.set.netdevs[at];
+        let request = message::create_link(&netdev.name, &netdev.kind, netdev.mac, netdev.mtu, lower);
+        let done = match self.kernel.change(request.clone()) {
+            // No driver yet, and nobody whom the kernel could ask for it.
+            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+                match sys::modules::load(netdev.kind.module()) {
+                    Ok(_) => self.kernel.change(request),
+                    Err(error) => Err(io::Error::other(error)),
+                }
+            }
+            done => done,
+        };
+        match done {
+            Ok(()) => log(&format!("{}: made, a {}", netdev.name, netdev.kind.name())),
+            // It is there already: made before, or by another.
+            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
+            Err(error) => log(&format!(
+                "error: {}: cannot make a {} named {}: {error}",
+                netdev.path.display(),
+                netdev.kind.name(),
+                netdev.name
+            )),
+        }
+    }
+
+    /// A link is seen for the first time: its `.link` file, then its `.network` file.
+    pub(super) fn introduce(&mut self, index: u32) {
+        let Some(state) = self.links.get_mut(&index) else { return };
+        let link = state.link.clone();
+        if let Some(file) = self.set.link_for(&state.candidate) {
+            state.link_file = Some(file.path.display().to_string());
+            let change = LinkChange {
+                name: file.name.clone().filter(|name| *name != link.name),
+                mac: file.mac.filter(|mac| link.mac != Some(*mac)),
+                mtu: file.mtu.filter(|mtu| link.mtu != *mtu),
+                ..LinkChange::default()
+            };
+            let nothing = change.name.is_none() && change.mac.is_none() && change.mtu.is_none();
+            if !nothing && let Err(error) = self.kernel.change(message::change_link(index, &change)) {
+                state.complain(format!("cannot set what {} says: {error}", file.path.display()));
+            }
+        }
+        self.choose(index);
+        // Another may wait to become its port.
+        let waiting: Vec<u32> = self
+            .links
+            .iter()
+            .filter(|(_, other)| {
+                other.managed().is_some_and(|network| network.master.as_ref() == Some(&link.name))
+            })
+            .map(|(index, _)| *index)
+            .collect();
+        for index in waiting {
+            self.enslave(index);
+        }
+    }
+
+    /// Chooses the link's file and begins with it; what an earlier file set is taken off later.
+    pub(super) fn choose(&mut self, index: u32) {
+        let Some(state) = self.links.get_mut(&index) else { return };
+        if state.active {
+            state.stop(now(), &self.files, false);
+        }
+        state.failures.clear();
+        state.refused.clear();
+        let loopback = state.link.flags & IFF_LOOPBACK != 0 || state.candidate.kind_of_type == "loopback";
+        state.network = self.set.network_for(&state.candidate).filter(|_| !loopback).cloned();
+        if loopback {
+            let up = LinkChange { up: Some(true), ..LinkChange::default() };
+            self.change(index, &up);
+            return;
+        }
+        let Some(network) = state.managed().cloned() else { return };
+        log(&format!("{}: set up by {}", state.link.name, network.path.display()));
+        for (switch, value) in state.switches() {
+            let path = self.root.join("proc/sys/net").join(&switch);
+            match write_switch(&path, value) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    state.complain(format!("cannot set {switch} to {value}: {error}"));
+                }
+                // A kernel without IPv6 has no switch of it.
+                _ => {}
+            }
+        }
+        let link = state.link.clone();
+        let change = LinkChange {
+            mac: network.mac.filter(|mac| link.mac != Some(*mac)),
+            mtu: network.mtu.filter(|mtu| link.mtu != *mtu),
+            ..LinkChange::default()
+        };
+        if change.mac.is_some() || change.mtu.is_some() {
+            self.change(index, &change);
+        }
+        self.enslave(index);
+        for name in &network.upper {
+            match self.set.netdevs.iter().position(|netdev| netdev.name == *name) {
+                Some(at) => self.make(at, Some(index)),
+                None => {
+                    if let Some(state) = self.links.get_mut(&index) {
+                        state.complain(format!("no .netdev file makes {name}"));
+                    }
+                }
+            }
+        }
+        match network.activation {
+            Activation::Up => self.change(index, &LinkChange { up: Some(true), ..LinkChange::default() }),
+            Activation::Down => self.change(index, &LinkChange { up: Some(false), ..LinkChange::default() }),
+            Activation::Manual => {}
+        }
+        // With the carrier that it has already; a later one is news.
+        let Some(state) = self.links.get_mut(&index) else { return };
+        if state.link.has_carrier() || network.configure_without_carrier {
+            state.start(now(), &self.root, &self.files);
+        }
+    }
+
+    /// Makes a link the port that its file wants it to be, once there is the other.
+    fn enslave(&mut self, index: u32) {
+        let Some(state) = self.links.get(&index) else { return };
+        let Some(master) = state.managed().and_then(|network| network.master.clone()) else { return };
+        let Some(of) = self.links.values().find(|other| other.link.name == master) else { return };
+        let (is_bond, up, of) = (of.link.kind == "bond", state.link.flags & IFF_UP != 0, of.link.index);
+        if state.link.master == Some(of) {
+            return;
+        }
+        if is_bond && up {
+            // The kernel takes into a bond only what is off.
+            self.change(index, &LinkChange { up: Some(false), ..LinkChange::default() });
+        }
+        self.change(index, &LinkChange { master: Some(of), up: Some(true), ..LinkChange::default() });
+    }
+
+    fn change(&mut self, index: u32, change: &LinkChange) {
+        if let Err(error) = self.kernel.change(message::change_link(index, change))
+            && let Some(state) = self.links.get_mut(&index)
+        {
+            state.complain(format!("cannot change the link: {error}"));
+        }
+    }
+
+    /// Switches a link on or off for `networkctl`.
+    pub(super) fn switch(&mut self, index: u32, up: bool) -> Answer {
+        if !up && let Some(state) = self.links.get_mut(&index) {
+            state.stop(now(), &self.files, true);
+            self.reconcile(index);
+        }
+        let change = LinkChange { up: Some(up), ..LinkChange::default() };
+        match self.kernel.change(message::change_link(index, &change)) {
+            Ok(()) => Answer::Done,
+            Err(error) => Answer::Failed(error.to_string()),
+        }
+    }
+
+    /// Does what is due, sets what has changed, tells it.
+    pub(super) fn settle(&mut self) {
+        let indices: Vec<u32> = self.links.keys().copied().collect();
+        for index in indices {
+            let Some(state) = self.links.get_mut(&index) else { continue };
+            state.tick(now(), &self.files);
+            if state.dirty {
+                state.dirty = false;
+                self.reconcile(index);
+            }
+        }
+        self.tell();
+    }
+
+    /// Brings a link from what it has of ours to what belongs on it.
+    fn reconcile(&mut self, index: u32) {
+        let Some(state) = self.links.get_mut(&index) else { return };
+        if state.managed().is_none() && state.ours == Content::default() {
+            return;
+        }
+        if let Some(mtu) = state.managed().and_then(|network| plan::mtu(network, state.given()))
+            && state.active
+            && state.link.mtu != mtu
+        {
+            let change = LinkChange { mtu: Some(mtu), ..LinkChange::default() };
+            if let Err(error) = self.kernel.change(message::change_link(index, &change)) {
+                state.complain(format!("cannot set the MTU to {mtu}: {error}"));
+            }
+        }
+        let wanted = state.content();
+        if let Err(error) = forget_what_is_gone(state, &mut self.kernel) {
+            state.complain(format!("cannot look at addresses and routes: {error}"));
+        }
+        let mut refused = std::collections::BTreeSet::new();
+        for change in plan::changes(&state.ours, &wanted) {
+            let (request, what) = match &change {
+                Change::RemoveRoute(route) => (
+                    message::remove_route(index, route),
+                    format!("remove the route to {}", route.destination),
+                ),
+                Change::RemoveAddress(old) => {
+                    (message::remove_address(index, old.address), format!("remove {}", old.address))
+                }
+                Change::SetAddress(new) => (message::set_address(index, new), format!("set {}", new.address)),
+                Change::SetRoute(route) => {
+                    (message::set_route(index, route), format!("set the route to {}", route.destination))
+                }
+            };
+            let done = self.kernel.change(request);
+            let gone = [Errno::ESRCH, Errno::EADDRNOTAVAIL, Errno::ENODEV].map(|errno| Some(errno as i32));
+            match (change, done) {
+                (Change::RemoveRoute(route), done) => {
+                    state.ours.routes.remove(&route);
+                    // The kernel takes routes away with the address that they are of.
+                    if let Err(error) = done
+                        && !gone.contains(&error.raw_os_error())
+                    {
+                        refused.insert(format!("cannot {what}: {error}"));
+                    }
+                }
+                (Change::RemoveAddress(old), done) => {
+                    state.ours.addresses.remove(&old);
+                    if let Err(error) = done
+                        && !gone.contains(&error.raw_os_error())
+                    {
+                        refused.insert(format!("cannot {what}: {error}"));
+                    }
+                }
+                (_, Err(error)) => drop(refused.insert(format!("cannot {what}: {error}"))),
+                (Change::SetAddress(new), Ok(())) => {
+                    state.ours.addresses.retain(|old| old.address != new.address);
+                    state.ours.addresses.insert(new);
+                }
+                (Change::SetRoute(new), Ok(())) => {
+                    let key = |route: &message::Route| (route.destination, route.table, route.metric);
+                    state
+                        .ours
+                        .routes
+                        .retain(|old| key(old) != key(&new) || new.destination.address.is_ipv6());
+                    state.ours.routes.insert(new);
+                }
+            }
+        }
+        for what in refused.difference(&state.refused) {
+            log(&format!("error: {}: {what}", state.link.name));
+        }
+        state.refused = refused;
+        let dhcp6 = state
+            .dhcp6
+            .as_ref()
+            .and_then(|dhcp| dhcp.client.lease())
+            .filter(|(lease, _)| !lease.addresses.is_empty());
+        let kept = self.files.keep_content(index, &state.link.name, &state.ours, dhcp6);
+        if let Err(error) = kept {
+            state.complain(format!("cannot keep what was set: {error}"));
+        }
+        self.name_the_machine(index);
+    }
+
+    /// Gives the machine the name that DHCP gives, if it has none of its own.
+    fn name_the_machine(&mut self, index: u32) {
+        let Some(state) = self.links.get(&index) else { return };
+        let wants = state.managed().is_some_and(|network| network.dhcpv4.use_hostname);
+        let Some(name) = state.given().dhcp4.and_then(|lease| lease.hostname.clone()).filter(|_| wants)
+        else {
+            return;
+        };
+        let fixed = fs::read_to_string(self.root.join("etc/hostname")).unwrap_or_default();
+        let has_one = fixed.lines().any(|line| !line.trim().is_empty() && !line.starts_with('#'));
+        let now =
+            nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok()).unwrap_or_default();
+        if has_one || now == name || !["", "(none)", "localhost"].contains(&now.as_str()) {
+            return;
+        }
+        match nix::unistd::sethostname(&name) {
+            Ok(()) => log(&format!("the machine's name is {name}, says DHCP")),
+            Err(error) => log(&format!("error: cannot name the machine {name}: {error}")),
+        }
+    }
+
+    /// Writes the files for others.
+    fn tell(&mut self) {
+        let reports = self.reports();
+        for report in reports.iter().filter(|report| self.told.get(&report.index) != Some(*report)) {
+            if let Err(error) = self.files.tell(report)
+                && let Some(state) = self.links.get_mut(&report.index)
+            {
+                state.complain(format!("cannot tell of the link: {error}"));
+            }
+        }
+        if reports.iter().ne(self.told.values()) {
+            self.told = reports.iter().map(|report| (report.index, report.clone())).collect();
+        }
+        let overall = report::overall(self.links.values().map(|state| &state.link).zip(&reports));
+        if let Err(error) = self.files.tell_overall(&overall) {
+            log(&format!("error: cannot tell of the machine: {error}"));
+        }
+    }
+
+    /// What is said of all links.
+    pub(super) fn reports(&self) -> Vec<Report> {
+        self.links.values().map(report_of).collect()
+    }
+}
+
+/// Takes from what we set what the kernel no longer has: it drops routes with a carrier or an
+/// address, and others may remove what they like.
+fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -> io::Result<()> {
+    if state.ours == Content::default() {
+        return Ok(());
+    }
+    let index = state.link.index;
+    let addresses = kernel.addresses()?;
+    state
+        .ours
+        .addresses
+        .retain(|ours| addresses.iter().any(|found| found.link == index && found.address == ours.address));
+    let routes = kernel.routes()?;
+    state.ours.routes.retain(|ours| {
+        routes.iter().any(|(link, found)| {
+            (*link == index || ours.kind != crate::config::network::RouteType::Unicast)
+                && found.destination == ours.destination
+                && found.table == ours.table
+                && found.metric == ours.metric
+                && found.gateway == ours.gateway
+        })
+    });
+    Ok(())
+}
+
+fn write_switch(path: &Path, value: &str) -> io::Result<()> {
+    // Writing what is there already can have effects, such as every link's switches set anew.
+    if fs::read_to_string(path)?.trim() == value { Ok(()) } else { fs::write(path, value) }
+}
+
+fn report_of(state: &State) -> Report {
+    let State { link, candidate, addresses, .. } = state;
+    let operational = report::operational(link, addresses);
+    let network = state.managed();
+    let required = network.and_then(|network| network.required_for_online);
+    let configured = state.is_configured();
+    let setup = match network {
+        None => "unmanaged",
+        Some(_) if configured => "configured",
+        Some(_) if !state.failures.is_empty() || !state.refused.is_empty() => "failed",
+        Some(_) => "configuring",
+    };
+    let of_family =
+        |v4: bool| report::address_state(addresses, move |found| found.address.address.is_ipv4() == v4);
+    let names = network.filter(|_| state.active).map(|network| plan::names(network, state.given()));
+    let gateways = state
+        .ours
+        .routes
+        .iter()
+        .filter(|route| route.destination.length == 0)
+        .filter_map(|route| route.gateway);
+    let mut gateways: Vec<String> = gateways.map(|gateway| gateway.to_string()).collect();
+    gateways
+        .extend(state.given().heard.and_then(crate::router::Heard::router).map(|router| router.to_string()));
+    Report {
+        index: link.index,
+        name: link.name.clone(),
+        alternative_names: link.alternative_names.clone(),
+        kind_of_type: candidate.kind_of_type.clone(),
+        kind: candidate.kind.clone(),
+        driver: candidate.driver.clone(),
+        path: candidate.path.clone(),
+        hardware_address: link.mac.map(|mac| mac.to_string()),
+        mtu: link.mtu,
+        operational: operational.name().to_owned(),
+        carrier: report::carrier(link).name().to_owned(),
+        address_state: report::address_state(addresses, |_| true).to_owned(),
+        ipv4_state: of_family(true).to_owned(),
+        ipv6_state: of_family(false).to_owned(),
+        setup: setup.to_owned(),
+        online: configured && operational >= required.unwrap_or(OperState::Degraded),
+        required_for_online: required.map(|state| state.name().to_owned()),
+        network_file: network.map(|network| network.path.display().to_string()),
+        link_file: state.link_file.clone(),
+        addresses: addresses.iter().map(|found| found.address.to_string()).collect(),
+        gateways,
+        names: names.unwrap_or_default(),
+        llmnr: network.map(|network| network.llmnr.to_owned()).unwrap_or_default(),
+        dns_default_route: network.and_then(|network| network.dns_default_route),
+        dhcp4: state.dhcp4.as_ref().map(|dhcp| Dhcp4Report {
+            state: dhcp.client.state_name().to_owned(),
+            address: dhcp.client.lease().map(|(lease, _)| lease.address.to_string()),
+            server: dhcp.client.lease().map(|(lease, _)| lease.server.to_string()),
+            lifetime: dhcp.client.lease().map(|(lease, _)| lease.lifetime),
+        }),
+        dhcp6: state.dhcp6.as_ref().map(|dhcp| dhcp.client.state_name().to_owned()),
+        failures: state.failures.iter().chain(&state.refused).cloned().collect(),
+    }
+}
