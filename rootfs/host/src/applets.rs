@@ -7,9 +7,10 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 11] = [
+const APPLETS: [(&str, Applet); 15] = [
     ("bless", bless),
     ("halt", power),
+    ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("poweroff", power),
@@ -19,6 +20,9 @@ const APPLETS: [(&str, Applet); 11] = [
     ("shutdown", shutdown),
     ("status", status),
     ("systemctl", systemctl),
+    ("time-wait-sync", |_, arguments| ExitCode::from(clock::wait::main(arguments))),
+    ("timedatectl", |_, arguments| ExitCode::from(clock::timedatectl::main(arguments))),
+    ("timesyncd", |_, arguments| ExitCode::from(clock::timesyncd::main(arguments))),
 ];
 
 /// The applet of a name.

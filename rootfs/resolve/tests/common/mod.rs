@@ -1,6 +1,6 @@
 //! A machine of its own for a test: fresh network, mount and host name namespaces.
 
-#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -129,11 +129,6 @@ impl Drop for Sandbox {
 
 /// A process that ends with the test.
 pub struct Service(Child);
-
-impl Service {
-    /// Ends it now.
-    pub fn stop(self) {}
-}
 
 impl Drop for Service {
     fn drop(&mut self) {
