@@ -28,7 +28,10 @@ pub fn save(path: &Path) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    File::options().create(true).append(true).open(path)?.set_modified(SystemTime::now())
+    let file = File::options().create(true).append(true).open(path)?;
+    file.set_modified(SystemTime::now())?;
+    // A power cut must not take the clock back.
+    file.sync_all()
 }
 
 #[cfg(test)]
