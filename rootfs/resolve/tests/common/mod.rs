@@ -99,6 +99,12 @@ impl Sandbox {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
+    /// Starts a program inside.
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Service {
+        let mut command = self.command(program);
+        Service(command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
     /// Starts Debian's dnsmasq on an address, and waits until it answers.
     pub fn dnsmasq(&self, address: &str, options: &[&str]) -> Service {
         let mut command = self.command("dnsmasq");
