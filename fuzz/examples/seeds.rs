@@ -64,6 +64,21 @@ fn main() -> Result<()> {
         keep("deb", name, &deb(member, &packed))?;
     }
     keep("deb", "data.tar", &data_archive()?)?;
+    for (name, packet) in dns()? {
+        keep("dns", name, &packet)?;
+    }
+    for (name, packet) in ntp() {
+        keep("ntp", name, &packet)?;
+    }
+    for (name, text) in [
+        ("hosts", &b"127.0.0.1 localhost\n10.0.0.1 a.example a # c\n0.0.0.0 b\n"[..]),
+        ("resolved", b"[Resolve]\nDNS=10.0.0.1 [fe80::1%eth0]:53\nDomains=a ~b ~.\nLLMNR=resolve\n"),
+        ("link", b"DNS=10.0.0.1 fe80::1%2\nDOMAINS=a\nROUTE_DOMAINS=b .\nLLMNR=no\n"),
+        ("timesyncd", b"[Time]\nNTP=a b\nPollIntervalMaxSec=1h 8min\n"),
+        ("zone", &zone()),
+    ] {
+        keep("names_files", name, text)?;
+    }
     for (target, name, from) in [
         ("spec", "default", "rootfs/image.yaml"),
         ("spec", "test", "qemu-tests/image.yaml"),
@@ -342,4 +357,60 @@ fn deb(suffix: &str, archives: &[Vec<u8>; 2]) -> Vec<u8> {
         }
     }
     file
+}
+
+/// A question, an answer with a chain and a SOA, and a neighbour's question.
+fn dns() -> Result<Vec<(&'static str, Vec<u8>)>> {
+    use hickory_proto::op::{Message, MessageType};
+    use hickory_proto::rr::rdata::{A, CNAME, SOA};
+    use hickory_proto::rr::{RData, Record, RecordType};
+    let name = |text| resolve::config::name(text).ok_or("a name");
+    let question = resolve::wire::Question { name: name("www.example")?, kind: RecordType::A };
+    let query = resolve::wire::query(&question, 7, true)?;
+    let mut answer = Message::from_vec(&query)?;
+    answer.metadata.message_type = MessageType::Response;
+    answer.add_answer(Record::from_rdata(name("www.example")?, 60, RData::CNAME(CNAME(name("b.example")?))));
+    answer.add_answer(Record::from_rdata(name("b.example")?, 60, RData::A(A::new(10, 0, 0, 1))));
+    let soa = SOA::new(name("example")?, name("example")?, 1, 2, 3, 4, 5);
+    answer.add_authority(Record::from_rdata(name("example")?, 60, RData::SOA(soa)));
+    let neighbour = resolve::wire::Question { name: name("node1")?, kind: RecordType::ANY };
+    let own = resolve::wire::Question { name: name("db")?, kind: RecordType::A };
+    Ok(vec![
+        ("query", query),
+        ("answer", answer.to_vec()?),
+        ("neighbour", resolve::llmnr::query(&neighbour, 9)?),
+        ("own", resolve::wire::query(&own, 8, false)?),
+    ])
+}
+
+/// Answers to the cookie that the target asks with: good ones, a wrong stratum, a kiss.
+fn ntp() -> Vec<(&'static str, Vec<u8>)> {
+    let good = |ahead: i64| {
+        let mut packet = vec![0; clock::packet::SIZE];
+        (packet[0], packet[1]) = (0x24, 2);
+        packet[24..32].copy_from_slice(&0x0123_4567_89ab_cdef_u64.to_be_bytes());
+        let time = clock::packet::timestamp(1_800_000_000_000_000_000 + ahead).to_be_bytes();
+        packet[32..40].copy_from_slice(&time);
+        packet[40..48].copy_from_slice(&time);
+        packet
+    };
+    let mut kiss = good(0);
+    kiss[1] = 0;
+    kiss[12..16].copy_from_slice(b"RATE");
+    vec![
+        ("one", good(5_000_000)),
+        ("three", [good(0), good(32_000_000_000), good(7_000_000_000_000)].concat()),
+        ("kiss", kiss),
+    ]
+}
+
+/// A compiled zone without transitions and with a rule.
+fn zone() -> Vec<u8> {
+    let mut header = b"TZif2".to_vec();
+    header.resize(20, 0);
+    for count in [0_u32, 0, 0, 0, 1, 4] {
+        header.extend(count.to_be_bytes());
+    }
+    let block = [&[0, 0, 0x0e, 0x10, 0, 0][..], b"CET\0"].concat();
+    [&header[..], &block, &header, &block, b"\nCET-1CEST,M3.5.0,M10.5.0/3\n"].concat()
 }

@@ -10,6 +10,7 @@ mod flipped_bit;
 mod grow;
 mod hang;
 mod network;
+mod names_and_time;
 mod power_cut;
 mod second_boot;
 mod services;

@@ -365,7 +365,7 @@ impl Client {
     fn rest(&mut self, turn: &Turn) {
         // Spread by up to a sixteenth, so that machines started together do not ask together.
         let spread = self.poll / 16 * (turn.random & 0xff) as u32 / 256;
-        self.phase = Phase::Resting { until: turn.now.mono + self.poll - spread };
+        self.phase = Phase::Resting { until: turn.now.mono + self.poll.saturating_sub(spread) };
     }
 
     fn take_packet(&mut self, from: SocketAddr, bytes: &[u8], turn: &mut Turn) {

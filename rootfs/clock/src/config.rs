@@ -32,7 +32,7 @@ impl Default for Config {
             servers: Vec::new(),
             fallback: FALLBACK.map(str::to_owned).to_vec(),
             limits: Limits::default(),
-            save: Duration::from_secs(60),
+            save: Duration::from_mins(1),
         }
     }
 }

@@ -136,7 +136,7 @@ pub fn reply(packet: &[u8], cookie: u64) -> Result<Reply, PacketError> {
 
 /// 16.16 seconds.
 fn short_ns(raw: u32) -> i64 {
-    i64::from(raw) * 1_000_000_000 >> 16
+    (i64::from(raw) * 1_000_000_000) >> 16
 }
 
 /// 32.32 seconds since 1900, in the era that puts it after [`PIVOT`].

@@ -10,6 +10,7 @@ type Applet = fn(&str, &[String]) -> ExitCode;
 const APPLETS: &[(&str, Applet)] = &[
     ("bless", bless),
     ("halt", power),
+    ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("networkctl", |_, arguments| ExitCode::from(net::command::networkctl(arguments))),
@@ -22,6 +23,9 @@ const APPLETS: &[(&str, Applet)] = &[
     ("shutdown", shutdown),
     ("status", status),
     ("systemctl", systemctl),
+    ("time-wait-sync", |_, arguments| ExitCode::from(clock::wait::main(arguments))),
+    ("timedatectl", |_, arguments| ExitCode::from(clock::timedatectl::main(arguments))),
+    ("timesyncd", |_, arguments| ExitCode::from(clock::timesyncd::main(arguments))),
 ];
 
 /// The applet of a name.

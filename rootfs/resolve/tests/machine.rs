@@ -65,7 +65,7 @@ fn dig_gets_what_dnsmasq_knows_and_what_the_machine_knows_itself() {
     assert_eq!(again.matches(&"x".repeat(250)).count(), 8, "{again}");
 
     // What is kept needs no server.
-    server.stop();
+    drop(server);
     assert!(sandbox.sh(&format!("{DIG} www.test A")).contains("\tA\t10.1.2.3"));
     let shown = sandbox.sh("resolvectl query www.test");
     assert!(
@@ -200,10 +200,25 @@ fn two_neighbours_find_each_other_by_llmnr() {
         one.sh("dig +short +tcp +nordflag +noadflag +noedns -p 5355 @10.55.0.2 node2 A"),
         "10.55.0.2\n"
     );
+    // Debian's own client.
+    let theirs = two.sh("llmnr-query -c 3 -I eth0 -T A node1");
+    assert!(theirs.contains("10.55.0.1"), "{theirs}");
     let status = one.sh("resolvectl llmnr eth0 resolve && resolvectl llmnr eth0");
     assert!(status.ends_with(": resolve\n"), "{status}");
     let silent = two.sh("dig +noall +comments @127.0.0.53 node1 A");
     assert!(silent.contains("status: NXDOMAIN"), "node1 no longer answers: {silent}");
+}
+
+#[test]
+fn debians_llmnrd_is_found() {
+    let (one, two) = (Sandbox::new("node1"), Sandbox::new("node2"));
+    one.sh(&format!("ip link add eth0 type veth peer name eth0 netns {}", two.pid()));
+    one.sh("ip addr add 10.55.0.1/24 dev eth0; ip link set eth0 up");
+    two.sh("ip addr add 10.55.0.2/24 dev eth0; ip link set eth0 up");
+    let _theirs = two.spawn("llmnrd", &["-H", "node9", "-i", "eth0"]);
+    let _service = one.resolved("");
+    let found = one.sh("for i in $(seq 50); do resolvectl query node9 && exit 0; done; exit 1");
+    assert!(found.contains("10.55.0.2"), "install llmnrd: {found}");
 }
 
 #[test]

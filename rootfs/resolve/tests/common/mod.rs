@@ -1,6 +1,6 @@
 //! A machine of its own for a test: fresh network, mount and host name namespaces.
 
-#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -99,6 +99,12 @@ impl Sandbox {
         fs::read_to_string(self.folder().join("log")).unwrap_or_default()
     }
 
+    /// Starts a program inside.
+    pub fn spawn(&self, program: &str, arguments: &[&str]) -> Service {
+        let mut command = self.command(program);
+        Service(command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap())
+    }
+
     /// Starts Debian's dnsmasq on an address, and waits until it answers.
     pub fn dnsmasq(&self, address: &str, options: &[&str]) -> Service {
         let mut command = self.command("dnsmasq");
@@ -129,11 +135,6 @@ impl Drop for Sandbox {
 
 /// A process that ends with the test.
 pub struct Service(Child);
-
-impl Service {
-    /// Ends it now.
-    pub fn stop(self) {}
-}
 
 impl Drop for Service {
     fn drop(&mut self) {
