@@ -78,7 +78,8 @@ mod tests {
 
     #[test]
     fn accounts_and_groups() {
-        let passwd = "root:x:0:0:root:/root:/bin/sh\nbad:line\n../x:x:1:1::/:\ncore:x:500:501:Op:/home/core:/bin/sh\n";
+        let passwd =
+            "root:x:0:0:root:/root:/bin/sh\nbad:line\n../x:x:1:1::/:\ncore:x:500:501:Op:/home/core:/bin/sh\n";
         let core = account(passwd, "core").unwrap();
         assert_eq!((core.uid, core.gid, core.home.as_str()), (500, 501, "/home/core"));
         assert_eq!(account(passwd, "nobody"), None);

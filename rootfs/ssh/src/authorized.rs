@@ -162,7 +162,10 @@ pub fn parse_line(line: &str, trusted: bool) -> Result<Authorized, LineError> {
 }
 
 fn is_kind(word: &str) -> bool {
-    word.starts_with("ssh-") || word.starts_with("ecdsa-") || word.starts_with("sk-") || word.starts_with("rsa-")
+    word.starts_with("ssh-")
+        || word.starts_with("ecdsa-")
+        || word.starts_with("sk-")
+        || word.starts_with("rsa-")
 }
 
 /// Where the options end: at the first space outside of quotes.
@@ -189,7 +192,11 @@ fn key(text: &str) -> Result<PublicKey, LineError> {
     if !is_kind(kind) {
         return Err(LineError::NoKey);
     }
-    if kind.contains("-cert-v0") || kind.starts_with("ssh-rsa") || kind.starts_with("ssh-dss") || kind.starts_with("sk-") {
+    if kind.contains("-cert-v0")
+        || kind.starts_with("ssh-rsa")
+        || kind.starts_with("ssh-dss")
+        || kind.starts_with("sk-")
+    {
         return Err(LineError::Kind(kind.to_owned()));
     }
     // The comment is not a part of the key: two keys with different ones are the same.
@@ -336,7 +343,8 @@ mod tests {
         assert_eq!(grant.command.as_deref(), Some("say \"hi, you\""));
         assert!(grant.pty && !grant.forwarding);
         assert_eq!(grant.environment, [("A".to_owned(), "b c".to_owned())]);
-        let grant = grant_of(r#"permitopen="[::1]:80",permitopen="db:*",permitlisten="8080",no-agent-forwarding"#);
+        let grant =
+            grant_of(r#"permitopen="[::1]:80",permitopen="db:*",permitlisten="8080",no-agent-forwarding"#);
         assert!(grant.may_open("::1", 80) && grant.may_open("db", 1) && !grant.may_open("db2", 80));
         assert!(!grant.may_open("::1", 81));
         assert!(grant.may_listen("localhost", 8080) && !grant.may_listen("0.0.0.0", 8080));
@@ -357,7 +365,10 @@ mod tests {
         assert_eq!(with("no-pty,"), "the option `` is not supported");
         assert_eq!(error_of("ssh-ed25519"), "no public key");
         assert_eq!(error_of("ssh-ed25519 AAAA"), "no public key");
-        assert_eq!(error_of("ssh-rsa AAAAB3Nz"), "keys of the kind ssh-rsa are not supported, use ssh-ed25519");
+        assert_eq!(
+            error_of("ssh-rsa AAAAB3Nz"),
+            "keys of the kind ssh-rsa are not supported, use ssh-ed25519"
+        );
         let line = format!("environment=\"A=b\" {ED}");
         assert!(matches!(parse_line(&line, false), Err(LineError::Untrusted(_))));
     }
@@ -380,7 +391,9 @@ mod tests {
         assert_eq!(grant.usable("11.0.0.1".parse().unwrap(), 0), Err(Refusal::Source));
         assert_eq!(expiry("197001010000"), Some(0));
         assert_eq!(expiry("20240229235960Z"), Some(1_709_251_200)); // a leap second is the next day's start
-        for wrong in ["", "2026", "20260230", "20261301", "20260101250000", "2026010a", "19690101", "+2026010"] {
+        for wrong in
+            ["", "2026", "20260230", "20261301", "20260101250000", "2026010a", "19690101", "+2026010"]
+        {
             assert_eq!(expiry(wrong), None, "{wrong}");
         }
     }

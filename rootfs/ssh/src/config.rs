@@ -220,11 +220,15 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
             },
             "gatewayports" => line.gateway().map(|gateway| config.gateway = gateway),
             "permittty" => line.flag("yes or no").map(|flag| config.tty = flag),
-            "banner" => line.one().map(|path| config.banner = Some(path.to_owned()).filter(|path| path != "none")),
+            "banner" => {
+                line.one().map(|path| config.banner = Some(path.to_owned()).filter(|path| path != "none"))
+            }
             "logingracetime" => line.time(1).map(|time| config.login_grace = time),
             "maxauthtries" => line.number(1, 20).map(|number| config.auth_tries = number),
             "maxstartups" => line.number(1, 10_000).map(|number| config.startups = number),
-            "persourcemaxstartups" => line.number(1, 10_000).map(|number| config.startups_per_source = number),
+            "persourcemaxstartups" => {
+                line.number(1, 10_000).map(|number| config.startups_per_source = number)
+            }
             "maxconnections" => line.number(1, 10_000).map(|number| config.connections = number),
             "maxsessions" => line.number(1, 1000).map(|number| config.sessions = number),
             "clientaliveinterval" => {
@@ -270,7 +274,11 @@ impl<'a> Line<'a> {
 
     fn number(&self, least: usize, most: usize) -> Result<usize, Problem> {
         let number = self.one()?.parse().map_err(|_| self.wrong("a number"))?;
-        if number < least || number > most { Err(self.wrong("a number that makes sense")) } else { Ok(number) }
+        if number < least || number > most {
+            Err(self.wrong("a number that makes sense"))
+        } else {
+            Ok(number)
+        }
     }
 
     fn flag(&self, takes: &'static str) -> Result<bool, Problem> {
@@ -283,7 +291,9 @@ impl<'a> Line<'a> {
 
     fn time(&self, least: u64) -> Result<Duration, Problem> {
         let seconds = seconds(self.one()?).filter(|seconds| (least..=86_400).contains(seconds));
-        seconds.map(Duration::from_secs).ok_or_else(|| self.wrong("a time of up to a day such as 30, 30s, 2m, 1h"))
+        seconds
+            .map(Duration::from_secs)
+            .ok_or_else(|| self.wrong("a time of up to a day such as 30, 30s, 2m, 1h"))
     }
 
     fn forwarding(&self) -> Result<Forwarding, Problem> {
@@ -403,13 +413,18 @@ mod tests {
     #[test]
     fn a_wrong_line_is_told() {
         let told = |text: &str| parse(text).unwrap_err().to_string();
-        assert_eq!(told("Port 22\nPasswordAuthentication yes"), "line 2: unknown key `PasswordAuthentication`");
+        assert_eq!(
+            told("Port 22\nPasswordAuthentication yes"),
+            "line 2: unknown key `PasswordAuthentication`"
+        );
         assert_eq!(told("Port 22\n\nport 23"), "line 3: `port` is given twice");
         assert_eq!(told("Port"), "line 1: `Port` takes one value");
         assert_eq!(told("Port 0"), "line 1: `Port` takes a number that makes sense, not `0`");
         assert_eq!(told("PermitTTY maybe"), "line 1: `PermitTTY` takes yes or no, not `maybe`");
         assert_eq!(told("Banner \"/etc"), "line 1: a quote is not closed");
-        assert!(told("LoginGraceTime 99999999999999999999d").starts_with("line 1: `LoginGraceTime` takes a time"));
+        assert!(
+            told("LoginGraceTime 99999999999999999999d").starts_with("line 1: `LoginGraceTime` takes a time")
+        );
         assert!(told("ListenAddress host").starts_with("line 1: `ListenAddress` takes ADDRESS"));
     }
 

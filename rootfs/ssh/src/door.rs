@@ -72,7 +72,8 @@ impl Door {
             return Entry::Admitted;
         }
         let most = self.strangers.values().map(|source| held(*source)).max().unwrap_or(0);
-        let oldest = self.strangers.iter().filter(|(_, of)| held(**of) == most).map(|(number, _)| *number).min();
+        let oldest =
+            self.strangers.iter().filter(|(_, of)| held(**of) == most).map(|(number, _)| *number).min();
         match oldest {
             Some(oldest) if most > own + 1 => {
                 self.strangers.remove(&oldest);

@@ -1,7 +1,7 @@
 //! The machine's own keys: made at the first start, kept on STATE in OpenSSH's form.
 
 use crate::config::HostKey;
-use nix::fcntl::{OFlag, open, renameat2, RenameFlags, AT_FDCWD};
+use nix::fcntl::{AT_FDCWD, OFlag, RenameFlags, open, renameat2};
 use russh::keys::PrivateKey;
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, LineEnding};
 use std::fs::{self, File, OpenOptions};
@@ -76,7 +76,8 @@ fn one(folder: &Path, kind: HostKey) -> Result<(PrivateKey, bool), HostKeyError>
                 .map_err(|error| form(error.to_string()))?;
             let text = key.to_openssh(LineEnding::LF).map_err(|error| form(error.to_string()))?;
             let public = key.public_key().to_openssh().map_err(|error| form(error.to_string()))?;
-            write(folder, &format!("{name}.pub"), format!("{public}\n").as_bytes(), 0o644, true).map_err(fail)?;
+            write(folder, &format!("{name}.pub"), format!("{public}\n").as_bytes(), 0o644, true)
+                .map_err(fail)?;
             write(folder, name, text.as_bytes(), 0o600, false).map_err(fail)?;
             Ok((key, true))
         }
@@ -96,7 +97,8 @@ fn write(folder: &Path, name: &str, content: &[u8], mode: u32, replace: bool) ->
     file.sync_all()?;
     let flags = if replace { RenameFlags::empty() } else { RenameFlags::RENAME_NOREPLACE };
     renameat2(AT_FDCWD, &new, AT_FDCWD, &path, flags)?;
-    let folder = open(folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
+    let folder =
+        open(folder, OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())?;
     File::from(folder).sync_all()
 }
 
@@ -122,7 +124,10 @@ mod tests {
         let run = std::process::Command::new("ssh-keygen").arg("-yf").arg(&path).output();
         let derived = run.expect("apt-get install openssh-client").stdout;
         let derived = String::from_utf8(derived).unwrap();
-        assert_eq!(derived.trim(), fs::read_to_string(folder.join("ssh_host_ed25519_key.pub")).unwrap().trim());
+        assert_eq!(
+            derived.trim(),
+            fs::read_to_string(folder.join("ssh_host_ed25519_key.pub")).unwrap().trim()
+        );
     }
 
     #[test]
@@ -131,7 +136,10 @@ mod tests {
         load(folder.path(), &[HostKey::Ed25519]).unwrap();
         let path = folder.path().join("ssh_host_ed25519_key");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(matches!(load(folder.path(), &[HostKey::Ed25519]), Err(HostKeyError::Mode { mode: 0o640, .. })));
+        assert!(matches!(
+            load(folder.path(), &[HostKey::Ed25519]),
+            Err(HostKeyError::Mode { mode: 0o640, .. })
+        ));
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         fs::write(&path, "nonsense").unwrap();
         assert!(matches!(load(folder.path(), &[HostKey::Ed25519]), Err(HostKeyError::Form { .. })));

@@ -61,7 +61,8 @@ fn source(text: &str) -> Option<Source> {
     let (negated, text) = text.strip_prefix('!').map_or((false, text), |rest| (true, rest));
     let what = if let Some((address, length)) = text.split_once('/') {
         let address: IpAddr = address.parse().ok()?;
-        let length = length.parse().ok().filter(|length| *length <= if address.is_ipv4() { 32 } else { 128 })?;
+        let length =
+            length.parse().ok().filter(|length| *length <= if address.is_ipv4() { 32 } else { 128 })?;
         What::Block(address, length)
     } else {
         // A host name would never match: better to say so now.

@@ -75,7 +75,10 @@ mod tests {
     fn quotes_and_backslashes() {
         let words = |line: &str| split(line).unwrap();
         assert_eq!(words("  systemctl  status sshd.service "), ["systemctl", "status", "sshd.service"]);
-        assert_eq!(words(r#"a 'b  c' "d \"e\" \x" f\ g '' h"i"'j'"#), ["a", "b  c", "d \"e\" \\x", "f g", "", "hij"]);
+        assert_eq!(
+            words(r#"a 'b  c' "d \"e\" \x" f\ g '' h"i"'j'"#),
+            ["a", "b  c", "d \"e\" \\x", "f g", "", "hij"]
+        );
         assert_eq!(words("a#b c~d"), ["a#b", "c~d"]);
         assert_eq!(words(r"'$x' \$y"), ["$x", "$y"]);
         assert!(words("").is_empty());
@@ -83,7 +86,9 @@ mod tests {
 
     #[test]
     fn what_needs_a_shell_is_refused() {
-        for line in ["a | b", "a; b", "a > f", "echo $HOME", "echo \"$HOME\"", "`a`", "ls *", "~/x", "# a", "a\nb"] {
+        for line in
+            ["a | b", "a; b", "a > f", "echo $HOME", "echo \"$HOME\"", "`a`", "ls *", "~/x", "# a", "a\nb"]
+        {
             assert!(matches!(split(line), Err(WordsError::Shell(_))), "{line}");
         }
         assert_eq!(split("a 'b"), Err(WordsError::Open('\'')));

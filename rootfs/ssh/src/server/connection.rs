@@ -8,8 +8,8 @@ use super::{Server, forward, session};
 use crate::authorized::Grant;
 use crate::pattern;
 use crate::start::Wish;
-use russh::keys::ssh_key::HashAlg;
 use russh::keys::PublicKey;
+use russh::keys::ssh_key::HashAlg;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, PublicKeyOffer, Session, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, ChannelWriteHalf, Pty, Sig};
 use rustix::termios::Winsize;
@@ -112,7 +112,11 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn take(shared: &Arc<Shared>, counter: fn(&Shared) -> &AtomicUsize, most: usize) -> Option<Self> {
+    pub(super) fn take(
+        shared: &Arc<Shared>,
+        counter: fn(&Shared) -> &AtomicUsize,
+        most: usize,
+    ) -> Option<Self> {
         let taken = counter(shared).fetch_add(1, Ordering::Relaxed);
         let place = Self { shared: shared.clone(), counter };
         (taken < most).then_some(place)
@@ -192,7 +196,8 @@ impl Connection {
     fn grant(&self, name: &str, key: &PublicKey) -> Result<Login, String> {
         let server = &self.shared.server;
         let config = &server.config;
-        let user = crate::account::look_up(&server.root, name).map_err(|error| format!("/etc/passwd: {error}"))?;
+        let user =
+            crate::account::look_up(&server.root, name).map_err(|error| format!("/etc/passwd: {error}"))?;
         let user = user.ok_or("there is no such user")?;
         if user.account.uid == 0 && !config.root_login {
             return Err("root may not log in".to_owned());
@@ -222,7 +227,11 @@ impl Connection {
         if self.tries <= self.shared.server.config.auth_tries {
             let (name, peer) = (name.escape_default(), self.shared.peer);
             let print = key.fingerprint(HashAlg::Sha256);
-            let line = format!("Failed publickey for {name:.64} from {} port {}: {print}: {why}", peer.ip(), peer.port());
+            let line = format!(
+                "Failed publickey for {name:.64} from {} port {}: {print}: {why}",
+                peer.ip(),
+                peer.port()
+            );
             self.shared.server.log(&line);
         }
         Auth::reject()
@@ -245,7 +254,9 @@ impl Connection {
         match started {
             Ok(()) => session.channel_success(id),
             Err(why) => {
-                self.shared.server.log(&format!("no process for the connection {}: {why}", self.shared.number));
+                self.shared
+                    .server
+                    .log(&format!("no process for the connection {}: {why}", self.shared.number));
                 session.channel_failure(id)
             }
         }
@@ -264,7 +275,11 @@ fn answer(session: &mut Session, id: ChannelId, good: bool) -> Result<(), russh:
 impl Handler for Connection {
     type Error = russh::Error;
 
-    async fn auth_publickey_offered(&mut self, user: &str, offer: PublicKeyOffer<'_>) -> Result<Auth, russh::Error> {
+    async fn auth_publickey_offered(
+        &mut self,
+        user: &str,
+        offer: PublicKeyOffer<'_>,
+    ) -> Result<Auth, russh::Error> {
         Ok(match self.grant(user, offer.public_key) {
             Ok(_) => Auth::Accept,
             Err(why) => self.refused(user, offer.public_key, &why),
@@ -291,7 +306,10 @@ impl Handler for Connection {
         }
         let print = key.public_key.fingerprint(HashAlg::Sha256);
         let (ip, port) = (shared.peer.ip(), shared.peer.port());
-        server.log(&format!("Accepted publickey for {user} from {ip} port {port}: {print}, session {}", login.number));
+        server.log(&format!(
+            "Accepted publickey for {user} from {ip} port {port}: {print}, session {}",
+            login.number
+        ));
         shared.authenticated.notify_one();
         Ok(Auth::Accept)
     }
@@ -380,7 +398,12 @@ impl Handler for Connection {
         Ok(())
     }
 
-    async fn tcpip_forward(&mut self, address: &str, port: &mut u32, session: &mut Session) -> Result<bool, russh::Error> {
+    async fn tcpip_forward(
+        &mut self,
+        address: &str,
+        port: &mut u32,
+        session: &mut Session,
+    ) -> Result<bool, russh::Error> {
         let shared = &self.shared;
         self.listeners.retain(|_, listening| listening.open());
         let Some(login) = shared.login.get() else { return Ok(false) };
@@ -406,7 +429,12 @@ impl Handler for Connection {
         }
     }
 
-    async fn cancel_tcpip_forward(&mut self, address: &str, port: u32, _: &mut Session) -> Result<bool, russh::Error> {
+    async fn cancel_tcpip_forward(
+        &mut self,
+        address: &str,
+        port: u32,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
         Ok(self.listeners.remove(&(address.to_owned(), port)).is_some())
     }
 
@@ -481,7 +509,13 @@ impl Handler for Connection {
         answer(session, id, good)
     }
 
-    async fn env_request(&mut self, id: ChannelId, name: &str, value: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn env_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        value: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         let fine = pattern::any(&self.shared.server.config.accept_env, name)
             && !name.contains(['=', '\0'])
             && !value.contains('\0')
@@ -501,11 +535,21 @@ impl Handler for Connection {
         self.start(id, Wish::Shell, session)
     }
 
-    async fn exec_request(&mut self, id: ChannelId, line: &[u8], session: &mut Session) -> Result<(), russh::Error> {
+    async fn exec_request(
+        &mut self,
+        id: ChannelId,
+        line: &[u8],
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         self.start(id, Wish::Exec(line.to_vec()), session)
     }
 
-    async fn subsystem_request(&mut self, id: ChannelId, name: &str, session: &mut Session) -> Result<(), russh::Error> {
+    async fn subsystem_request(
+        &mut self,
+        id: ChannelId,
+        name: &str,
+        session: &mut Session,
+    ) -> Result<(), russh::Error> {
         if name == "sftp" { self.start(id, Wish::Sftp, session) } else { session.channel_failure(id) }
     }
 

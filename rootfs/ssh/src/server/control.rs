@@ -67,7 +67,9 @@ fn answer(server: &Server, caller: Caller, question: &Question) -> Answer {
     };
     let mut found = Vec::new();
     for (connection, live) in server.live().iter() {
-        if let Some(login) = live.shared.login.get().filter(|login| wanted(login.number, login.user.account.uid)) {
+        if let Some(login) =
+            live.shared.login.get().filter(|login| wanted(login.number, login.user.account.uid))
+        {
             found.push((*connection, login.clone()));
         }
     }

@@ -115,7 +115,9 @@ pub(super) fn connect_path(
             Ok(running) => {
                 let mut first = [0];
                 let connected = match running.output() {
-                    Some(output) => matches!(process::read(&output, &mut first).await, Ok(1)) && first[0] == CONNECTED,
+                    Some(output) => {
+                        matches!(process::read(&output, &mut first).await, Ok(1)) && first[0] == CONNECTED
+                    }
                     None => false,
                 };
                 if connected {
@@ -140,8 +142,11 @@ pub(super) fn connect_path(
 fn start_stream(shared: &Shared, path: &str) -> io::Result<Running> {
     let login = shared.login.get().ok_or(io::ErrorKind::PermissionDenied)?;
     let scope = login.scope().ok_or(io::ErrorKind::PermissionDenied)?;
-    let called: Vec<Vec<u8>> =
-        if shared.server.by_name { vec!["ssh-stream".into()] } else { vec!["host".into(), "ssh-stream".into()] };
+    let called: Vec<Vec<u8>> = if shared.server.by_name {
+        vec!["ssh-stream".into()]
+    } else {
+        vec!["host".into(), "ssh-stream".into()]
+    };
     let command = Command {
         path: &shared.server.program,
         arguments: [called, vec![path.as_bytes().to_vec()]].concat(),

@@ -27,7 +27,9 @@ pub(super) fn find(root: &Path, config: &Config, account: &Account) -> (Vec<Auth
                 Ok((text, trusted)) => {
                     let (good, bad) = authorized::parse(&text, trusted);
                     keys.extend(good);
-                    faults.extend(bad.iter().map(|(line, error)| format!("{}: line {line}: {error}", file.display())));
+                    faults.extend(
+                        bad.iter().map(|(line, error)| format!("{}: line {line}: {error}", file.display())),
+                    );
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => faults.push(format!("{}: {error}", file.display())),

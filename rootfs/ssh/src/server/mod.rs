@@ -14,8 +14,8 @@ mod process;
 mod session;
 mod wire;
 
-pub(crate) use forward::CONNECTED;
 pub use control::{Answer, Question, SOCKET};
+pub(crate) use forward::CONNECTED;
 
 use crate::config::{Config, ConfigError, HostKey};
 use crate::door::{Bounds, Door, Entry};
@@ -291,7 +291,8 @@ fn listen(config: &Config, log: fn(&str)) -> Result<Vec<tokio::net::TcpListener>
     // What PID 1 listens on for this server goes first.
     for (_, fd) in service::activation::descriptors() {
         let listener = std::net::TcpListener::from(fd);
-        let listener = listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
+        let listener =
+            listener.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(listener));
         listeners.push(listener.map_err(|error| ServerError::Io("a socket from PID 1", error))?);
     }
     if !listeners.is_empty() {
@@ -446,6 +447,11 @@ async fn connection(
     if let (Err(error), Some(login)) = (outcome, shared.login.get()) {
         let fault = shared.fault.lock().unwrap_or_else(PoisonError::into_inner).take();
         let why = fault.unwrap_or_else(|| error.to_string());
-        server.log(&format!("Connection of session {} from {} port {} ended: {why}", login.number, peer.ip(), peer.port()));
+        server.log(&format!(
+            "Connection of session {} from {} port {} ended: {why}",
+            login.number,
+            peer.ip(),
+            peer.port()
+        ));
     }
 }

@@ -2,7 +2,8 @@
 
 use russh::Pty;
 use rustix::termios::{
-    ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, tcgetattr, tcsetattr,
+    ControlModes, InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, tcgetattr,
+    tcsetattr,
 };
 use std::io;
 use std::os::fd::AsFd;

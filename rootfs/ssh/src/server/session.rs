@@ -48,9 +48,13 @@ pub(super) fn start(
     let (peer, local) = (shared.peer, shared.local);
     let from = format!("{} {}", peer.ip().to_canonical(), peer.port());
     environment.push(("SSH_CLIENT".to_owned(), format!("{from} {}", local.port())));
-    environment.push(("SSH_CONNECTION".to_owned(), format!("{from} {} {}", local.ip().to_canonical(), local.port())));
+    environment.push((
+        "SSH_CONNECTION".to_owned(),
+        format!("{from} {} {}", local.ip().to_canonical(), local.port()),
+    ));
     // What the client sends never replaces what is set here; what the key's line says does.
-    let known = |name: &String, environment: &[(String, String)]| environment.iter().any(|(known, _)| known == name);
+    let known =
+        |name: &String, environment: &[(String, String)]| environment.iter().any(|(known, _)| known == name);
     if let Some(terminal) = &terminal {
         environment.push(("TERM".to_owned(), terminal.term.clone()));
     }
@@ -60,7 +64,8 @@ pub(super) fn start(
         }
     }
     if let (Some(_), Wish::Exec(line)) = (&login.grant.command, &wish) {
-        environment.push(("SSH_ORIGINAL_COMMAND".to_owned(), String::from_utf8_lossy(line).replace('\0', "")));
+        environment
+            .push(("SSH_ORIGINAL_COMMAND".to_owned(), String::from_utf8_lossy(line).replace('\0', "")));
     }
     for (name, value) in &login.grant.environment {
         environment.retain(|(known, _)| known != name);
@@ -78,8 +83,13 @@ pub(super) fn start(
             return Ok(());
         }
     };
-    let command =
-        Command { path: Path::new(&path), arguments, environment, user: &login.user, terminal: terminal.as_ref() };
+    let command = Command {
+        path: Path::new(&path),
+        arguments,
+        environment,
+        user: &login.user,
+        terminal: terminal.as_ref(),
+    };
     let running = Arc::new(process::start(&command, scope).map_err(|error| error.to_string())?);
     login.tell(server, running.pid, running.tty.as_deref());
     let _ = entry.running.set(running.clone());
@@ -102,13 +112,22 @@ async fn refuse(shared: Arc<Shared>, id: ChannelId, entry: Arc<Entry>, handle: H
     shared.remove(id);
 }
 
-async fn run(shared: Arc<Shared>, id: ChannelId, entry: Arc<Entry>, running: Arc<Running>, handle: Handle, place: Place) {
+async fn run(
+    shared: Arc<Shared>,
+    id: ChannelId,
+    entry: Arc<Entry>,
+    running: Arc<Running>,
+    handle: Handle,
+    place: Place,
+) {
     let input = tokio::spawn(feed(entry.clone(), running.clone()));
     let whole = async {
         if let Err(why) = running.executed().await
             && let Some(write) = &entry.write
         {
-            let _ = write.extended_data_bytes(1, format!("cannot start the program: {why}\r\n").into_bytes()).await;
+            let _ = write
+                .extended_data_bytes(1, format!("cannot start the program: {why}\r\n").into_bytes())
+                .await;
             running.ended().await;
             return End::Code(FAILED);
         }
@@ -135,7 +154,8 @@ async fn run(shared: Arc<Shared>, id: ChannelId, entry: Arc<Entry>, running: Arc
             let _ = handle.exit_status_request(id, code).await;
         }
         Some(End::Signal(number, core)) => {
-            let _ = handle.exit_signal_request(id, signal_name(number), core, String::new(), String::new()).await;
+            let _ =
+                handle.exit_signal_request(id, signal_name(number), core, String::new(), String::new()).await;
         }
         None => entry.signal(nix::libc::SIGHUP),
     }
@@ -224,5 +244,8 @@ fn signal_name(number: i32) -> Sig {
 
 /// The number of a signal that a client sends.
 pub(super) fn signal_number(signal: &Sig) -> Option<i32> {
-    names().into_iter().find(|(_, name)| format!("{name:?}") == format!("{signal:?}")).map(|(number, _)| number)
+    names()
+        .into_iter()
+        .find(|(_, name)| format!("{name:?}") == format!("{signal:?}"))
+        .map(|(number, _)| number)
 }
