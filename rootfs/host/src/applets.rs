@@ -7,14 +7,19 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 9] = [
+const APPLETS: [(&str, Applet); 14] = [
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("login-shell", sessions),
+    ("loginctl", sessions),
     ("poweroff", power),
     ("reboot", power),
+    ("sftp-server", sessions),
     ("shutdown", shutdown),
+    ("ssh-stream", sessions),
+    ("sshd", sessions),
     ("status", status),
     ("systemctl", systemctl),
 ];
@@ -27,6 +32,11 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
 /// All names.
 pub(crate) fn names() -> Vec<&'static str> {
     APPLETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The SSH server, and what runs in its sessions.
+fn sessions(name: &str, arguments: &[String]) -> ExitCode {
+    ssh::applets::find(name).map_or(ExitCode::from(2), |applet| ExitCode::from(applet(name, arguments)))
 }
 
 fn systemctl(_: &str, arguments: &[String]) -> ExitCode {

@@ -52,7 +52,7 @@ fn sshd(arguments: &[String]) -> u8 {
         Ok(program) => program,
         Err(error) => return fail(&error),
     };
-    let options = Options { root, program, by_name: true, log };
+    let options = Options { root, program, log };
     let ready = || {
         log("listening");
         if let Err(error) = notify("READY=1") {
