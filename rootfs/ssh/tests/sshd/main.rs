@@ -2,4 +2,10 @@
 //! cgroup v2, and the packages openssh-client, iproute2 and procps.
 
 mod exec;
+mod files;
+mod forwards;
+mod hostile;
+mod keys;
 mod machine;
+mod sessions;
+mod terminal;
