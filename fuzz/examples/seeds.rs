@@ -57,6 +57,14 @@ fn main() -> Result<()> {
     Uki::assemble(&stub, &sections)?.write(&mut uki)?;
     keep("uki", "stub", &stub)?;
     keep("uki", "uki", &uki)?;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJdD7y3aLq454yWBdwLWbieU1ebz9/cu7/QEXn9OIeZJ a comment";
+    let options = "restrict,pty,command=\"a \\\"b\\\"\",from=\"10.0.0.0/8,!10.1.*\",expiry-time=\"20260101\",\
+                   permitopen=\"[::1]:80\",permitlisten=\"8080\"";
+    keep("ssh", "keys", format!("k# mine\n{key}\n{options} {key}\n").as_bytes())?;
+    keep("ssh", "config", b"cPort 22\nListenAddress [::1]:22\nLoginGraceTime 1m\nAcceptEnv LANG \"LC_*\"\n")?;
+    keep("ssh", "words", b"wsystemctl 'a b' \"c \\\"d\" e\\ f")?;
+    keep("ssh", "sftp-open", b"s\x03\0\0\0\x01\0\0\0\x04/tmp\0\0\0\x1a\0\0\0\x04\0\0\x01\xa4")?;
+    keep("ssh", "sftp-rename", b"s\xc8\0\0\0\x02\0\0\0\x18posix-rename@openssh.com\0\0\0\x01a\0\0\0\x01b")?;
     for (name, image) in qcow2_images()? {
         keep("qcow2", name, &Disk::to_input(&image))?;
     }

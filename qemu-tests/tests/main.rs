@@ -15,5 +15,6 @@ mod power_cut;
 mod second_boot;
 mod services;
 mod shutdown;
+mod sshd;
 mod user_data;
 mod zero_tries;

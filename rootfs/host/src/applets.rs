@@ -13,6 +13,8 @@ const APPLETS: &[(&str, Applet)] = &[
     ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("login-shell", sessions),
+    ("loginctl", sessions),
     ("networkctl", |_, arguments| ExitCode::from(net::command::networkctl(arguments))),
     ("networkd", |_, arguments| ExitCode::from(net::command::networkd(arguments))),
     ("networkd-wait-online", |_, arguments| ExitCode::from(net::command::wait_online(arguments))),
@@ -20,7 +22,10 @@ const APPLETS: &[(&str, Applet)] = &[
     ("reboot", power),
     ("resolvectl", |_, arguments| ExitCode::from(resolve::resolvectl::main(arguments))),
     ("resolved", |_, arguments| ExitCode::from(resolve::daemon::main(arguments))),
+    ("sftp-server", sessions),
     ("shutdown", shutdown),
+    ("ssh-stream", sessions),
+    ("sshd", sessions),
     ("status", status),
     ("systemctl", systemctl),
     ("time-wait-sync", |_, arguments| ExitCode::from(clock::wait::main(arguments))),
@@ -36,6 +41,11 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
 /// All names.
 pub(crate) fn names() -> Vec<&'static str> {
     APPLETS.iter().map(|(name, _)| *name).collect()
+}
+
+/// The SSH server, and what runs in its sessions.
+fn sessions(name: &str, arguments: &[String]) -> ExitCode {
+    ssh::applets::find(name).map_or(ExitCode::from(2), |applet| ExitCode::from(applet(name, arguments)))
 }
 
 fn systemctl(_: &str, arguments: &[String]) -> ExitCode {

@@ -7,7 +7,6 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 /// Where the unified hierarchy is mounted, from the text of /proc/self/mounts.
 pub fn mount_point(mounts: &str) -> Option<PathBuf> {
@@ -69,7 +68,7 @@ impl Scope {
     /// `cgroup.events` cannot be read.
     pub async fn emptied(&self) -> io::Result<()> {
         let file = File::open(self.path.join("cgroup.events"))?;
-        let mut events = AsyncFd::with_interest(file, Interest::PRIORITY)?;
+        let mut events = crate::fd::watch(file, Interest::PRIORITY)?;
         loop {
             let mut text = String::new();
             events.get_mut().seek(SeekFrom::Start(0))?;

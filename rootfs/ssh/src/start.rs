@@ -25,9 +25,7 @@ pub enum Start {
     },
     /// An applet of this very program, with arguments after its name.
     Applet {
-        /// `sftp-server` or `login-shell`.
-        name: &'static str,
-        /// By what name it is called: a login shell's begins with `-`.
+        /// The name by which it is called, which chooses it: `sftp-server`, `login-shell`, `-login-shell`.
         called: &'static str,
         /// Arguments.
         arguments: Vec<Vec<u8>>,
@@ -55,7 +53,7 @@ pub fn decide(account: &Account, forced: Option<&str>, wish: &Wish, exists: impl
     let command = |line: &[u8]| {
         let rest = vec![b"-c".to_vec(), line.to_vec()];
         if own {
-            Start::Applet { name: "login-shell", called: "login-shell", arguments: rest }
+            Start::Applet { called: "login-shell", arguments: rest }
         } else {
             let arguments = [vec![base.as_bytes().to_vec()], rest].concat();
             Start::Program { path: shell.to_owned(), arguments }
@@ -64,10 +62,8 @@ pub fn decide(account: &Account, forced: Option<&str>, wish: &Wish, exists: impl
     match (forced, wish) {
         (Some(line), _) => command(line.as_bytes()),
         (None, Wish::Exec(line)) => command(line),
-        (None, Wish::Sftp) => Start::Applet { name: "sftp-server", called: "sftp-server", arguments: vec![] },
-        (None, Wish::Shell) if own => {
-            Start::Applet { name: "login-shell", called: "-login-shell", arguments: vec![] }
-        }
+        (None, Wish::Sftp) => Start::Applet { called: "sftp-server", arguments: vec![] },
+        (None, Wish::Shell) if own => Start::Applet { called: "-login-shell", arguments: vec![] },
         (None, Wish::Shell) => {
             let base = if base.is_empty() { "sh" } else { base };
             Start::Program { path: shell.to_owned(), arguments: vec![format!("-{base}").into_bytes()] }
@@ -89,8 +85,8 @@ mod tests {
             Start::Program { path, arguments } => {
                 format!("{path} {}", String::from_utf8(arguments.join(&b' ')).unwrap())
             }
-            Start::Applet { name, called, arguments } => {
-                format!("{name} as {called} {}", String::from_utf8(arguments.join(&b' ')).unwrap())
+            Start::Applet { called, arguments } => {
+                format!("{called} {}", String::from_utf8(arguments.join(&b' ')).unwrap())
             }
         }
     }
@@ -100,12 +96,12 @@ mod tests {
         let exec = Wish::Exec(b"ls -l".to_vec());
         assert_eq!(start("a", "/bin/bash", None, &Wish::Shell), "/bin/bash -bash");
         assert_eq!(start("a", "/bin/bash", None, &exec), "/bin/bash bash -c ls -l");
-        assert_eq!(start("a", "/bin/zsh", None, &Wish::Shell), "login-shell as -login-shell ");
-        assert_eq!(start("a", "/usr/bin/login-shell", None, &exec), "login-shell as login-shell -c ls -l");
+        assert_eq!(start("a", "/bin/zsh", None, &Wish::Shell), "-login-shell ");
+        assert_eq!(start("a", "/usr/bin/login-shell", None, &exec), "login-shell -c ls -l");
         assert_eq!(start("a", "/usr/sbin/nologin", None, &Wish::Sftp), "refused");
         assert_eq!(start("a", "/bin/false", Some("x"), &Wish::Shell), "refused");
-        assert_eq!(start("core", "/usr/sbin/nologin", None, &exec), "login-shell as login-shell -c ls -l");
-        assert_eq!(start("a", "/bin/bash", None, &Wish::Sftp), "sftp-server as sftp-server ");
+        assert_eq!(start("core", "/usr/sbin/nologin", None, &exec), "login-shell -c ls -l");
+        assert_eq!(start("a", "/bin/bash", None, &Wish::Sftp), "sftp-server ");
         for wish in [Wish::Shell, exec, Wish::Sftp] {
             assert_eq!(start("a", "/bin/bash", Some("date"), &wish), "/bin/bash bash -c date");
         }

@@ -142,14 +142,9 @@ pub(super) fn connect_path(
 fn start_stream(shared: &Shared, path: &str) -> io::Result<Running> {
     let login = shared.login.get().ok_or(io::ErrorKind::PermissionDenied)?;
     let scope = login.scope().ok_or(io::ErrorKind::PermissionDenied)?;
-    let called: Vec<Vec<u8>> = if shared.server.by_name {
-        vec!["ssh-stream".into()]
-    } else {
-        vec!["host".into(), "ssh-stream".into()]
-    };
     let command = Command {
         path: &shared.server.program,
-        arguments: [called, vec![path.as_bytes().to_vec()]].concat(),
+        arguments: vec!["ssh-stream".into(), path.as_bytes().to_vec()],
         environment: vec![],
         user: &login.user,
         terminal: None,

@@ -73,10 +73,8 @@ pub enum ServerError {
 pub struct Options {
     /// The folder in whose `etc`, `var` and `run` everything is: `/`.
     pub root: PathBuf,
-    /// This program, for its applets.
+    /// This program, which knows its applets by the name it is called by.
     pub program: PathBuf,
-    /// Whether it knows its applets by the name it is called by, or as its first argument.
-    pub by_name: bool,
     /// Writes a line to the journal.
     pub log: fn(&str),
 }
@@ -87,7 +85,6 @@ pub(crate) struct Server {
     sessions: PathBuf,
     cgroups: PathBuf,
     program: PathBuf,
-    by_name: bool,
     config: Config,
     banner: Option<String>,
     log: fn(&str),
@@ -198,7 +195,6 @@ async fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServerErro
         sessions,
         cgroups,
         program: options.program.clone(),
-        by_name: options.by_name,
         banner,
         log: options.log,
         door: Mutex::new(Door::new(Bounds {

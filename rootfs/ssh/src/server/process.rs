@@ -121,8 +121,8 @@ pub(super) fn start(command: &Command<'_>, scope: &Scope) -> io::Result<Running>
         pid: child.pid,
         tty,
         ends: Mutex::new(Ends { input: Some(input), output: Some(output), error }),
-        ended: AsyncFd::with_interest(sys::process::watch_exit(child.pid)?, Interest::READABLE)?,
-        outcome: AsyncFd::with_interest(child.outcome, Interest::READABLE)?,
+        ended: crate::fd::watch(sys::process::watch_exit(child.pid)?, Interest::READABLE)?,
+        outcome: crate::fd::watch(child.outcome, Interest::READABLE)?,
     })
 }
 
@@ -202,7 +202,7 @@ impl Running {
 
 fn unblocked(fd: OwnedFd) -> io::Result<Fd> {
     fcntl_setfl(&fd, fcntl_getfl(&fd)? | OFlags::NONBLOCK)?;
-    AsyncFd::new(fd)
+    crate::fd::watch(fd, Interest::READABLE | Interest::WRITABLE)
 }
 
 /// The group that owns terminals in the image's /etc/group.

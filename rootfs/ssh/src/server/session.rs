@@ -73,9 +73,8 @@ pub(super) fn start(
     }
     let (path, arguments) = match start {
         Start::Program { path, arguments } => (path.into(), arguments),
-        Start::Applet { name, called, arguments } => {
-            let called = if server.by_name { vec![called.into()] } else { vec!["host".into(), name.into()] };
-            (server.program.clone(), [called, arguments].concat())
+        Start::Applet { called, arguments } => {
+            (server.program.clone(), [vec![called.into()], arguments].concat())
         }
         Start::Refused => {
             let line = "This account is currently not available.\r\n";

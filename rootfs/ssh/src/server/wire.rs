@@ -9,21 +9,22 @@
 //! them short:
 //!
 //! - While a connection's queues hold more than [`SOFT`], new windows are two bytes long.
-//! - Its socket is then read at intervals only, which grow as long as nothing is taken. What comes
-//!   beside the data (windows for the other direction, other channels) comes through, slower.
+//! - Behind each of the two-byte packets that follow, its socket is left alone for a while, which
+//!   grows as long as nothing is taken: else both sides would do nothing but exchange those. What
+//!   comes beside the data (windows for the other direction, other channels) comes through.
 //! - A client that sends beyond its windows until [`HARD`] is cut off.
 
 use std::collections::VecDeque;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Sleep, sleep};
 
 /// A channel's window when all is well, in bytes.
 pub(super) const WINDOW: u32 = 1 << 20;
@@ -34,7 +35,9 @@ const SOFT: usize = 1 << 20;
 /// Bytes in a connection's queues at which it is cut off. Every channel may have a window under way
 /// when slowing down begins.
 const HARD: usize = 64 << 20;
-/// Between two reads of a connection that is slowed down.
+/// A packet's data that is no longer than this, under pressure, is one of a small window.
+const SMALL_DATA: usize = 64;
+/// How long a connection is not read after such a packet.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
 /// What a connection's queues hold.
@@ -43,6 +46,8 @@ pub(super) struct Pressure {
     held: AtomicUsize,
     /// How often something was taken out.
     taken: AtomicU64,
+    /// A small packet came under pressure.
+    small: AtomicBool,
 }
 
 impl Pressure {
@@ -92,6 +97,9 @@ impl Inbox {
         if self.pressure.held.fetch_add(data.len(), Ordering::Relaxed) + data.len() > HARD {
             self.pressure.held.fetch_sub(data.len(), Ordering::Relaxed);
             return Err(Overflow);
+        }
+        if self.pressure.high() && data.len() <= SMALL_DATA {
+            self.pressure.small.store(true, Ordering::Relaxed);
         }
         // Many small packets must not cost more than their bytes.
         match state.queue.back_mut() {
@@ -145,7 +153,7 @@ impl Drop for Inbox {
     }
 }
 
-/// A client's socket, read at intervals while its connection is under pressure.
+/// A client's socket, left alone now and then while its connection is under pressure.
 #[derive(Debug)]
 pub(super) struct Wire {
     socket: TcpStream,
@@ -160,24 +168,21 @@ impl Wire {
         Self { socket, pressure, pause: PAUSES.0, taken: 0, sleep: None }
     }
 
-    /// Waits out a pause under pressure.
+    /// Waits out a pause, if one is due.
     fn poll_pause(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !self.pressure.high() {
-            self.sleep = None;
-            return Poll::Ready(());
+        if self.sleep.is_none() && self.pressure.small.swap(false, Ordering::Relaxed) {
+            let taken = self.pressure.taken.load(Ordering::Relaxed);
+            self.pause = if taken == self.taken { (self.pause * 2).min(PAUSES.1) } else { PAUSES.0 };
+            self.taken = taken;
+            self.sleep = Some(Box::pin(sleep(self.pause)));
         }
-        let taken = self.pressure.taken.load(Ordering::Relaxed);
-        self.pause = if taken == self.taken { (self.pause * 2).min(PAUSES.1) } else { PAUSES.0 };
-        self.taken = taken;
-        let pause = self.pause;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep(pause)));
-        match sleep.as_mut().poll(context) {
-            Poll::Ready(()) => {
-                sleep.as_mut().reset(Instant::now() + pause);
-                Poll::Ready(())
+        if let Some(sleep) = &mut self.sleep {
+            if sleep.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
             }
-            Poll::Pending => Poll::Pending,
+            self.sleep = None;
         }
+        Poll::Ready(())
     }
 }
 
