@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 9] = [
+const APPLETS: [(&str, Applet); 11] = [
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
@@ -17,6 +17,8 @@ const APPLETS: [(&str, Applet); 9] = [
     ("shutdown", shutdown),
     ("status", status),
     ("systemctl", systemctl),
+    ("udevadm", udevadm),
+    ("udevd", udevd),
 ];
 
 /// The applet of a name.
@@ -31,6 +33,14 @@ pub(crate) fn names() -> Vec<&'static str> {
 
 fn systemctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(systemctl::main(arguments))
+}
+
+fn udevadm(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::udevadm::main(arguments))
+}
+
+fn udevd(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::daemon::main(arguments))
 }
 
 fn journalctl(_: &str, arguments: &[String]) -> ExitCode {
