@@ -136,3 +136,18 @@ fn a_refused_document_lets_the_recovery_key_in_and_an_accepted_one_does_not() {
     let console = Boot::start(&spec).ready();
     assert!(!console.contains("recovery key"), "{console}");
 }
+
+#[test]
+fn a_document_that_cannot_be_fetched_is_said_and_the_machine_gets_ready() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let mut spec = Boot::direct(&disk, &image);
+    let url = "https://example.org/cloud-config.yml";
+    spec.more.extend(["-smbios".into(), format!("type=11,value=slipway.user-data-url={url}").into()]);
+    let mut boot = Boot::start(&spec);
+    boot.wait(&format!("user-data: not fetched: {url}: https is not supported here"));
+    let console = boot.ready();
+    assert_eq!(row(&console, "user-data"), format!("to be fetched from {url}"), "{console}");
+    assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
+    boot.wait_for_all(&[qemu_tests::BLESSED]);
+}

@@ -46,7 +46,7 @@ fn two_more_disks_have_their_links() {
     let script = format!(
         "{script} busybox stat -L -c 'group %%G mode %%a' /dev/vdb; \
          echo type `udevadm info -q property -n /dev/vdb | busybox grep ID_FS_TYPE`; \
-         busybox mkdir -p /run/m; busybox mount /dev/disk/by-label/FATTY /run/m && echo FATTY is mounted; \
+         busybox mkdir -p /run/m; busybox mount -t vfat -o iocharset=ascii /dev/disk/by-label/FATTY /run/m && echo FATTY is mounted; \
          busybox umount /run/m; echo 1 > /sys/block/vdb/device/../remove; udevadm settle; \
          busybox ls /dev/disk/by-label | busybox grep -q data || echo the link is gone"
     );

@@ -19,6 +19,7 @@ pub mod describe;
 pub mod encode;
 pub mod event;
 mod identity;
+pub mod modprobe;
 mod netlink;
 mod path_id;
 pub mod permissions;

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 11] = [
+const APPLETS: [(&str, Applet); 13] = [
     ("bless", bless),
+    ("fetch-user-data", fetch_user_data),
     ("halt", power),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("modprobe", modprobe),
     ("poweroff", power),
     ("reboot", power),
     ("shutdown", shutdown),
@@ -33,6 +35,14 @@ pub(crate) fn names() -> Vec<&'static str> {
 
 fn systemctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(systemctl::main(arguments))
+}
+
+fn fetch_user_data(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(userdata::main(arguments))
+}
+
+fn modprobe(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::modprobe::main(arguments))
 }
 
 fn udevadm(_: &str, arguments: &[String]) -> ExitCode {
