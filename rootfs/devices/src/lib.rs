@@ -31,4 +31,5 @@ mod watch;
 
 pub use describe::{Description, describe};
 pub use event::Event;
+pub use netlink::broadcast;
 pub use superblock::{Probe, Source, probe};

@@ -74,6 +74,15 @@ impl Events {
     }
 }
 
+/// Passes an event on as udev does, to all who listen to udev.
+///
+/// # Errors
+/// There is no such socket.
+pub fn broadcast(event: &Event) -> io::Result<()> {
+    Events::open(0)?.tell(event);
+    Ok(())
+}
+
 impl AsFd for Events {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
