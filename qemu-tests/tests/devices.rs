@@ -67,3 +67,30 @@ fn two_more_disks_have_their_links() {
     let console = boot.ready();
     assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
 }
+
+#[test]
+fn cold_plug_loads_modules_and_a_killed_service_comes_back() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let data = blank(&disk, "data.raw", 2);
+    let script = "busybox ls /sys/class/net; busybox readlink /dev/virtio-ports/org.example.port; \
+         busybox ls -l /dev/mapper; busybox stat -c 'ttyS0 %%G %%a' /dev/ttyS0; \
+         busybox ps -o pid,rss,args | busybox grep [u]devd; \
+         systemctl kill -s KILL systemd-udevd.service; \
+         systemctl start systemd-udevd.service; \
+         busybox mke2fs -L later /dev/vdb >/dev/null 2>&1; udevadm settle; \
+         echo later is `busybox readlink /dev/disk/by-label/later`; systemctl is-active systemd-udevd.service";
+    let unit = oneshot("Requires=systemd-udev-settle.service\nAfter=systemd-udev-settle.service", script);
+    let mut spec = Boot::direct(&disk, &image);
+    add_disk(&mut spec, &data);
+    let port = "virtserialport,name=org.example.port";
+    spec.more.extend(
+        ["-device", "virtio-serial-pci", "-device", port, "-nic", "user,model=virtio-net-pci"]
+            .map(Into::into),
+    );
+    give(&mut spec, &disk, &document(&[("show.service", &unit)]));
+    let mut boot = Boot::start(&spec);
+    for line in ["eth0", "../vport", "ttyS0 dialout 660", "host udevd", "later is ../../vdb", "]: active"] {
+        boot.wait(line);
+    }
+}

@@ -1,7 +1,5 @@
 //! Debian's udevadm reads what we keep and hears what we send.
 
-#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
-
 use devices::database::{Database, Entry};
 use devices::event::Properties;
 use devices::{Event, broadcast};
