@@ -34,7 +34,24 @@ fn main() -> Result<()> {
         keep("gpt", name, &Disk::to_input(&table(sizes)?))?;
     }
     keep("fat", "esp", &Disk::to_input(&volume()?))?;
+    keep("superblock", "gpt", &Disk::to_input(&table(&[1 << 20, 2 << 20])?))?;
+    keep("superblock", "fat", &Disk::to_input(&volume()?))?;
+    for (name, at, magic) in [
+        ("btrfs", 0x1_0040, b"_BHRfS_M".as_slice()),
+        ("iso9660", 32768, b"\x01CD001"),
+        ("swap", 4086, b"SWAPSPACE2"),
+        ("xfs", 0, b"XFSB"),
+    ] {
+        let mut device = vec![0; 128 << 10];
+        device[at..at + magic.len()].copy_from_slice(magic);
+        keep("superblock", name, &Disk::to_input(&device))?;
+    }
+    let event = b"add@/devices/vda\0ACTION=add\0DEVPATH=/devices/vda\0SUBSYSTEM=block\0DEVNAME=vda\0";
+    keep("uevent", "add", event)?;
+    keep("uevent", "entry", b"S:disk/by-label/a\nL:50\nI:1\nE:ID_FS_TYPE=ext4\nG:systemd\nQ:systemd\nV:1\n")?;
+    keep("uevent", "aliases", b"alias virtio:d00000001v* virtio_net\nalias usb:v*p[0-3]?x* r8152\n\0usb:v1p22x")?;
     let ext4 = ext4()?;
+    keep("superblock", "ext4", &Disk::to_input(&ext4))?;
     keep("ext4", "ours", &Disk::to_input(&ext4))?;
     keep("ext4", "ours-no-sums", &Disk::to_input(&without_sums(ext4.clone())))?;
     let theirs = mke2fs()?;

@@ -76,6 +76,15 @@ impl Boot {
         }
     }
 
+    /// Waits until the console has said all of these, in whatever order, from its beginning.
+    pub fn wait_for_all(&mut self, needles: &[&str]) {
+        for needle in needles {
+            if let Err(error) = self.machine().console().wait_from(0, needle, LONG) {
+                panic!("the console never says `{needle}`: {error:?}");
+            }
+        }
+    }
+
     /// Waits until the machine is ready; gives everything that the console said.
     pub fn ready(&mut self) -> String {
         self.wait(READY);

@@ -5,6 +5,8 @@
 
 mod absent_root;
 mod boot_counting;
+mod cloud_config;
+mod devices;
 mod first_boot;
 mod flipped_bit;
 mod grow;

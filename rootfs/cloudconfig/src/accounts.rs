@@ -17,7 +17,7 @@ const PEOPLE: (u32, u32) = (10_000, 50_000);
 const SYSTEM: (u32, u32) = (600, 300);
 /// Group of users without one of their own.
 const USERS_GROUP: &str = "users";
-const SHELL: &str = "/bin/bash";
+const SHELL: &str = "/usr/bin/login-shell";
 const SYSTEM_SHELL: &str = "/usr/sbin/nologin";
 
 /// The three tables, a line an account.
@@ -245,7 +245,7 @@ mod tests {
             texts[0].lines().find(|line| line.starts_with(name)).unwrap().to_owned()
         };
         let id = 10_000 + fnv1a("anna") % 50_000;
-        assert_eq!(line(&alone, "anna"), format!("anna:x:{id}:{id}::/var/home/anna:/bin/bash"));
+        assert_eq!(line(&alone, "anna"), format!("anna:x:{id}:{id}::/var/home/anna:/usr/bin/login-shell"));
         assert_eq!(line(&alone, "anna"), line(&beside, "anna"));
         assert!(alone[1].contains(&format!("anna:x:{id}:\n")));
         assert_eq!(free("anna", PEOPLE, &BTreeSet::from([id])), id + 1);

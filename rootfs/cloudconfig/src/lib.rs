@@ -63,6 +63,11 @@ pub struct Plan {
     pub warnings: Vec<Problem>,
 }
 
+/// Whether a text can be a host name (RFC 1123, section 2.1).
+pub fn is_hostname(text: &str) -> bool {
+    hostname::fault(text).is_none()
+}
+
 /// What is wrong in the text of a unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnitFault {

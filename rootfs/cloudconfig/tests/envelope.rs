@@ -1,6 +1,8 @@
 //! Documents in envelopes: gzip, base64, MIME. Python's `email` makes the messages and is the second
 //! opinion of how they come apart.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use cloudconfig::envelope::{Kind, open};

@@ -9,12 +9,14 @@ type Applet = fn(&str, &[String]) -> ExitCode;
 
 const APPLETS: &[(&str, Applet)] = &[
     ("bless", bless),
+    ("fetch-user-data", fetch_user_data),
     ("halt", power),
     ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("login-shell", sessions),
     ("loginctl", sessions),
+    ("modprobe", modprobe),
     ("networkctl", |_, arguments| ExitCode::from(net::command::networkctl(arguments))),
     ("networkd", |_, arguments| ExitCode::from(net::command::networkd(arguments))),
     ("networkd-wait-online", |_, arguments| ExitCode::from(net::command::wait_online(arguments))),
@@ -31,6 +33,8 @@ const APPLETS: &[(&str, Applet)] = &[
     ("time-wait-sync", |_, arguments| ExitCode::from(clock::wait::main(arguments))),
     ("timedatectl", |_, arguments| ExitCode::from(clock::timedatectl::main(arguments))),
     ("timesyncd", |_, arguments| ExitCode::from(clock::timesyncd::main(arguments))),
+    ("udevadm", udevadm),
+    ("udevd", udevd),
 ];
 
 /// The applet of a name.
@@ -50,6 +54,22 @@ fn sessions(name: &str, arguments: &[String]) -> ExitCode {
 
 fn systemctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(systemctl::main(arguments))
+}
+
+fn fetch_user_data(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(userdata::main(arguments))
+}
+
+fn modprobe(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::modprobe::main(arguments))
+}
+
+fn udevadm(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::udevadm::main(arguments))
+}
+
+fn udevd(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(devices::daemon::main(arguments))
 }
 
 fn journalctl(_: &str, arguments: &[String]) -> ExitCode {

@@ -99,7 +99,7 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
     };
     let table = table(report, &facts);
     let loader = Loader::system(facts);
-    let wishes = wishes(&loader, &report.units);
+    let wishes = wishes(&report.units, &mut |line| say(&format!("slipway: {line}")));
     let gate = Gate {
         target: known("boot-complete.target"),
         timeout: Some(ready_timeout(&words)),
@@ -107,9 +107,11 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
             .recovery
             .then(|| (known("recovery.target"), "every boot entry is out of tries".to_owned())),
     };
-    let target = words.iter().find_map(|word| word.strip_prefix("systemd.unit="));
-    let target =
-        target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"));
+    // What is to be fetched comes first; its service starts the other target then.
+    let target = match report.user_data {
+        UserDataOutcome::Pending { .. } => known("user-data.target"),
+        _ => target_of(&words),
+    };
     Options {
         paths: Paths::default(),
         loader,
@@ -124,6 +126,19 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
     }
 }
 
+/// `systemd.unit=`, else the default target.
+fn target_of(words: &[String]) -> UnitName {
+    let target = words.iter().find_map(|word| word.strip_prefix("systemd.unit="));
+    target.and_then(|name| UnitName::parse(name).ok()).unwrap_or_else(|| known("default.target"))
+}
+
+/// Name of the target that this boot is to reach, once user-data is there.
+pub fn default_target() -> String {
+    let text = fs::read_to_string("/proc/cmdline").unwrap_or_default();
+    let words: Vec<String> = text.split_whitespace().map(str::to_owned).collect();
+    target_of(&words).as_str().to_owned()
+}
+
 /// A name that is valid as it stands here.
 #[expect(clippy::expect_used, reason = "called with literals only")]
 fn known(name: &'static str) -> UnitName {
@@ -136,20 +151,21 @@ fn ready_timeout(words: &[String]) -> Duration {
 }
 
 /// Enables what user-data enables, and gives the jobs that it wants.
-fn wishes(loader: &Loader, requests: &[UnitRequest]) -> Vec<(UnitName, Verb)> {
+pub fn wishes(requests: &[UnitRequest], log: &mut dyn FnMut(&str)) -> Vec<(UnitName, Verb)> {
+    let loader = Loader::system(Facts::read());
     let mut wishes = Vec::new();
     for request in requests {
         let name = match UnitName::parse(&request.name) {
             Ok(name) => name,
             Err(error) => {
-                say(&format!("slipway: user-data: {error}"));
+                log(&format!("user-data: {error}"));
                 continue;
             }
         };
         if request.enable {
             let base = if request.runtime { "/run" } else { "/etc" };
-            if let Err(error) = install::enable(loader, &name, &Path::new(base).join("systemd/system")) {
-                say(&format!("slipway: user-data: enabling {name}: {error}"));
+            if let Err(error) = install::enable(&loader, &name, &Path::new(base).join("systemd/system")) {
+                log(&format!("user-data: enabling {name}: {error}"));
             }
         }
         let verb = request.command.map(|command| match command {

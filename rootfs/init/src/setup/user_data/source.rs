@@ -26,7 +26,7 @@ pub(super) fn find(boot_disk: &Path, parameters: &Parameters, log: &mut dyn FnMu
     let mut described = None;
     for (device, seed) in seeds(boot_disk) {
         let source = format!("{} {}", seed.kind, device.display());
-        let (document, beside) = match from_seed(&device, seed) {
+        let [document, beside] = match from_seed(&device, seed) {
             Ok(both) => both,
             Err(error) => {
                 log(&format!("user-data: cannot read {source}: {error}"));
@@ -97,7 +97,7 @@ fn seeds(boot_disk: &Path) -> Vec<(PathBuf, Seed)> {
 }
 
 /// The document and the metadata of a seed, those that are there.
-fn from_seed(device: &Path, seed: Seed) -> io::Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+fn from_seed(device: &Path, seed: Seed) -> io::Result<[Option<Vec<u8>>; 2]> {
     let target = Path::new(MOUNT_POINT);
     fs::create_dir_all(target)?;
     let mount = seed.mount(device, MOUNT_POINT).map_err(io::Error::other)?;
@@ -105,7 +105,7 @@ fn from_seed(device: &Path, seed: Seed) -> io::Result<(Option<Vec<u8>>, Option<V
     let document = read_if_there(&target.join(seed.document));
     let metadata = read_if_there(&target.join(seed.metadata));
     sys::mount::unmount(target).map_err(io::Error::other)?;
-    Ok((document?.filter(|bytes| !bytes.trim_ascii().is_empty()), metadata?))
+    Ok([document?.filter(|bytes| !bytes.trim_ascii().is_empty()), metadata?])
 }
 
 /// Whether there is such a device; its module is loaded then.

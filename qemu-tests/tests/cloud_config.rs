@@ -1,0 +1,153 @@
+//! Keys of cloud-config on a machine: the drop-in of the seed case, users and keys, daemons'
+//! environments, scripts, a config drive with metadata, the recovery key.
+
+use qemu_tests::{Boot, Disk, Image, add_disk, give, row, tool};
+use std::fs;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvcLRmK4Jf8GuTgqh2vGkYBSXgx9oPE7DHxyQ+xJ7Eh me";
+
+/// The seed case: an existing unit is ordered after another and given an environment file.
+#[test]
+fn a_drop_in_changes_a_unit_that_is_not_touched() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let document = r#"#cloud-config
+write_files:
+  - path: /etc/app.env
+    content: GREETING=hello from the environment file
+coreos:
+  units:
+    - name: first.service
+      content: |
+        [Service]
+        Type=oneshot
+        ExecStart=/usr/bin/busybox sh -c "busybox sha256sum /usr/bin/host >/dev/null; echo is first > /run/first"
+    - name: slipway-bless.service
+      drop-ins:
+        - name: 10-order.conf
+          content: |
+            [Unit]
+            Requires=first.service
+            After=first.service
+            [Service]
+            EnvironmentFile=/etc/app.env
+            ExecStartPre=/usr/bin/busybox sh -c "echo bless says: $GREETING; echo first `busybox cat /run/first`"
+"#;
+    let mut spec = Boot::direct(&disk, &image);
+    give(&mut spec, &disk, document);
+    let mut boot = Boot::start(&spec);
+    boot.wait("bless says: hello from the environment file");
+    boot.wait("first is first");
+    boot.wait(qemu_tests::BLESSED);
+}
+
+#[test]
+fn users_keys_and_daemons_are_rendered_from_a_config_drive() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let tree = disk.folder().join("drive");
+    fs::create_dir_all(tree.join("openstack/latest")).unwrap();
+    let metadata = format!(
+        "{{\"hostname\": \"from-metadata\", \"public_keys\": {{\"a\": \"{KEY}\"}}, \"meta\": {{\"private_ipv4\": \"10.0.0.7\"}}}}"
+    );
+    fs::write(tree.join("openstack/latest/meta_data.json"), metadata).unwrap();
+    let document = format!(
+        r#"MIME-Version: 1.0
+Content-Type: multipart/mixed; boundary="=="
+
+--==
+Content-Type: text/cloud-config
+
+#cloud-config
+users:
+  - name: anna
+    passwd: $6$salt$0123456789abcdef
+    groups: [sudo]
+    ssh-authorized-keys: [{KEY}]
+coreos:
+  etcd2:
+    advertise-client-urls: http://$private_ipv4:2379
+  units:
+    - name: etcd2.service
+      command: start
+      content: |
+        [Service]
+        Type=oneshot
+        StandardOutput=journal+console
+        ExecStart=/usr/bin/busybox sh -c "echo etcd at $ETCD_ADVERTISE_CLIENT_URLS on `busybox hostname`"
+--==
+Content-Type: text/x-shellscript
+
+#!/usr/bin/busybox sh
+exec > /dev/console
+echo the script runs
+busybox id anna
+busybox stat -c 'home %n %a %U' /home/anna /var/home/core
+busybox stat -c 'keys %n %a %U' /etc/ssh/authorized_keys.d/*
+busybox stat -c 'shadow %a' /etc/shadow
+echo hash `busybox grep anna: /etc/shadow`
+echo script done
+--==--
+"#
+    );
+    fs::write(tree.join("openstack/latest/user_data"), document).unwrap();
+    let drive = disk.folder().join("drive.iso");
+    tool("xorriso", "xorrisofs", &[&"-quiet", &"-R", &"-V", &"config-2", &"-o", &drive, &tree]);
+    let mut spec = Boot::direct(&disk, &image);
+    add_disk(&mut spec, &drive);
+    for source in ["applied, from config drive /dev/vdb", "applied, kept from an earlier boot"] {
+        let mut boot = Boot::start(&spec);
+        boot.wait(qemu_tests::READY);
+        boot.wait_for_all(&[
+            "etcd at http://10.0.0.7:2379 on from-metadata",
+            "the script runs",
+            "uid=",
+            "(sudo)",
+            "home /home/anna 700 anna",
+            "home /var/home/core 700 core",
+            "keys /etc/ssh/authorized_keys.d/anna 644 root",
+            "keys /etc/ssh/authorized_keys.d/core 644 root",
+            "shadow 600",
+            "hash anna:$6$salt$0123456789abcdef::0:99999:7:::",
+            "script done",
+        ]);
+        let console = boot.text();
+        assert_eq!(row(&console, "user-data"), source, "{console}");
+        boot.cut();
+        // The drive is gone, and what its metadata said is kept.
+        spec.more_disks.clear();
+    }
+}
+
+#[test]
+fn a_refused_document_lets_the_recovery_key_in_and_an_accepted_one_does_not() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let mut spec = Boot::direct(&disk, &image);
+    spec.more.extend(["-smbios".into(), format!("type=11,value=slipway.recovery-key={KEY}").into()]);
+    give(&mut spec, &disk, "#cloud-config\nhostnam: x\n");
+    let mut boot = Boot::start(&spec);
+    boot.wait("user-data: 2:1: unknown key `hostnam`; did you mean `hostname`?");
+    boot.wait("user-data: the recovery key opens this machine for core");
+    let console = boot.ready();
+    assert!(row(&console, "user-data").starts_with("REFUSED"), "{console}");
+    boot.cut();
+    give(&mut spec, &disk, "#cloud-config\nhostname: x\n");
+    let console = Boot::start(&spec).ready();
+    assert!(!console.contains("recovery key"), "{console}");
+}
+
+#[test]
+fn a_document_that_cannot_be_fetched_is_said_and_the_machine_gets_ready() {
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let mut spec = Boot::direct(&disk, &image);
+    let url = "https://example.org/cloud-config.yml";
+    spec.more.extend(["-smbios".into(), format!("type=11,value=slipway.user-data-url={url}").into()]);
+    let mut boot = Boot::start(&spec);
+    boot.wait(&format!("user-data: not fetched: {url}: https is not supported here"));
+    let console = boot.ready();
+    assert_eq!(row(&console, "user-data"), format!("to be fetched from {url}"), "{console}");
+    assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
+    boot.wait_for_all(&[qemu_tests::BLESSED]);
+}
