@@ -3,6 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "manager/kinds.rs"]
+mod kinds;
+
 use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
 use init::journal::{Entry, Filter, read};
 use std::fs;
