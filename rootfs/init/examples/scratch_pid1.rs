@@ -60,15 +60,18 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 fn serve(count: usize) -> Result<(), Box<dyn Error>> {
-    let mut answered = 0;
     let passed = service::activation::descriptors();
-    for (name, fd) in passed {
-        let listener = std::os::unix::net::UnixListener::from(fd);
-        while answered < count {
-            // Whatever the family: only accept(2) and write(2) are called.
-            let (mut stream, _) = listener.accept()?;
-            writeln!(stream, "{name} {}", std::process::id())?;
-            answered += 1;
+    let all: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
+    let text = format!("{} {}\n", all.join(" "), std::process::id());
+    let first = passed.iter().next().ok_or("nothing was passed")?.1.try_clone()?;
+    let is_tcp = std::net::TcpListener::from(first.try_clone()?).local_addr().is_ok();
+    for _ in 0..count {
+        if is_tcp {
+            let (mut stream, _) = std::net::TcpListener::from(first.try_clone()?).accept()?;
+            stream.write_all(text.as_bytes())?;
+        } else {
+            let (mut stream, _) = std::os::unix::net::UnixListener::from(first.try_clone()?).accept()?;
+            stream.write_all(text.as_bytes())?;
         }
     }
     Ok(())

@@ -174,6 +174,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        kinds::tell(self);
         let _ = self.child.kill();
         let _ = self.child.wait();
         remove_cgroups(&self.cgroup);
