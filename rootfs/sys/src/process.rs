@@ -744,7 +744,8 @@ mod tests {
             .collect();
         let borrowed: Vec<BorrowedFd<'_>> = passed.iter().map(std::os::fd::AsFd::as_fd).collect();
         let (mut read, write) = io::pipe().unwrap();
-        let script = "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l; test $LISTEN_PID = $$ && echo mine";
+        let script =
+            "cat <&3; cat <&4; cat <&5; ls /proc/self/fd | wc -l; test $LISTEN_PID = $$ && echo mine";
         let mut plan = plan("/bin/sh", &["sh", "-c", script], write.into());
         plan.limits.clear();
         let child = spawn_passing(&plan, None, &borrowed).unwrap();

@@ -19,6 +19,8 @@ mod timer;
 pub mod transaction;
 
 #[cfg(test)]
+mod kinds_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;
@@ -79,9 +81,8 @@ impl Engine {
             let of = |other: UnitId| self.graph.unit(other).relations.values().flatten();
             let aliases = self.graph.aliases(id);
             let own = &self.graph.unit(id).name;
-            self.ids().any(|other| {
-                other != id && of(other).any(|name| name == own || aliases.contains(&name))
-            })
+            self.ids()
+                .any(|other| other != id && of(other).any(|name| name == own || aliases.contains(&name)))
         };
         if !self.active(id).is_down() || self.state(id).job.is_some() || named() {
             return false;

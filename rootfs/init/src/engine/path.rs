@@ -24,7 +24,8 @@ impl Engine {
 
     /// Waits, unless what it triggers is up.
     fn path_wait(&mut self, id: UnitId) {
-        let up = self.edges(id, Edge::To(Relation::Triggers)).iter().any(|unit| !self.active(*unit).is_down());
+        let up =
+            self.edges(id, Edge::To(Relation::Triggers)).iter().any(|unit| !self.active(*unit).is_down());
         self.states[id.index()].triggered = up;
         self.actions.push(if up { Action::UnwatchPaths(id) } else { Action::WatchPaths(id) });
     }
@@ -53,9 +54,12 @@ impl Engine {
             return;
         }
         let down = self.active(unit).is_down() && self.state(unit).job.is_none();
-        if self.state(unit).result == ServiceResult::StartLimitHit && self.active(unit) == ActiveState::Failed {
+        if self.state(unit).result == ServiceResult::StartLimitHit && self.active(unit) == ActiveState::Failed
+        {
             self.path_stop(id, Some(ServiceResult::ServiceStartLimitHit));
-        } else if self.state(id).triggered && down || !self.state(id).triggered && !self.active(unit).is_down() {
+        } else if self.state(id).triggered && down
+            || !self.state(id).triggered && !self.active(unit).is_down()
+        {
             self.path_wait(id);
         }
     }

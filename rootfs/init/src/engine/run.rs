@@ -14,13 +14,8 @@ const WISH_BURST: usize = 16;
 const WISH_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Relations by which a unit that is up needs another (`StopWhenUnneeded=`).
-const NEEDS: [Relation; 5] = [
-    Relation::Requires,
-    Relation::Requisite,
-    Relation::Wants,
-    Relation::BindsTo,
-    Relation::Upholds,
-];
+const NEEDS: [Relation; 5] =
+    [Relation::Requires, Relation::Requisite, Relation::Wants, Relation::BindsTo, Relation::Upholds];
 
 /// A job that the engine itself wants, because of what happened.
 #[derive(Clone, Debug)]
@@ -311,7 +306,7 @@ impl Engine {
         let expected = self.advance_job(unit, to);
         let was_up = matches!(from, ActiveState::Active | ActiveState::Reloading | ActiveState::Activating);
         let goes_down = to.is_down() || to == ActiveState::Deactivating;
-        if !expected && was_up && goes_down {
+        if !expected && was_up && goes_down && !self.restarts_directly(unit) {
             let bound = self.edges(unit, Edge::From(Relation::BindsTo)).to_vec();
             for other in bound {
                 if self.active(other).is_down() {
@@ -416,7 +411,9 @@ impl Engine {
     /// What other units do because this one is in another state: triggers, `Upholds=`,
     /// `StopWhenUnneeded=`, `CollectMode=`.
     fn others_follow(&mut self, unit: UnitId, to: ActiveState, will_restart: bool) {
-        if to.is_down() && let Some(socket) = self.states[unit.index()].connection_of.take_if(|_| !will_restart) {
+        if to.is_down()
+            && let Some(socket) = self.states[unit.index()].connection_of.take_if(|_| !will_restart)
+        {
             let connections = &mut self.states[socket.index()].connections;
             *connections = connections.saturating_sub(1);
         }
@@ -482,7 +479,9 @@ impl Engine {
 
     /// Starts the unit that a socket, timer or path triggers.
     pub(super) fn trigger(&mut self, by: UnitId) -> Result<(), Option<TransactionError>> {
-        let Some(unit) = self.edges(by, Edge::To(Relation::Triggers)).first().copied() else { return Err(None) };
+        let Some(unit) = self.edges(by, Edge::To(Relation::Triggers)).first().copied() else {
+            return Err(None);
+        };
         let Some(kind) = self.collapse(unit, JobKind::Start) else { return Ok(()) };
         let plan = transaction::build(self, unit, kind, Mode::Replace);
         let plan = plan.map_err(|error| {

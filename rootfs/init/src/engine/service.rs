@@ -197,9 +197,7 @@ impl Engine {
         let by_cgroup = self.with(id, |service| service.exit_type == ExitType::Cgroup);
         let alive = match self.unit(id).name.kind() {
             Kind::Socket | Kind::Mount => state.held,
-            _ => {
-                state.main || (by_cgroup || forking && state.main_exit.is_none()) && state.populated
-            }
+            _ => state.main || (by_cgroup || forking && state.main_exit.is_none()) && state.populated,
         };
         if state.result != ServiceResult::Success {
             self.enter_signal(id, ServiceState::StopSigterm, ServiceResult::Success);
@@ -371,6 +369,13 @@ impl Engine {
         })
     }
 
+    /// Whether the service is on its way into a restart that others are not told of.
+    pub(super) fn restarts_directly(&self, id: UnitId) -> bool {
+        self.with(id, |service| service.restart_mode == RestartMode::Direct)
+            && !self.state(id).forbid_restart
+            && self.shall_restart(id)
+    }
+
     /// The first bad result of a run stays.
     fn note(&mut self, id: UnitId, result: ServiceResult) {
         let state = &mut self.states[id.index()];
@@ -398,9 +403,8 @@ impl Engine {
 
     pub(super) fn service_reload(&mut self, id: UnitId) {
         self.states[id.index()].reload_result = ServiceResult::Success;
-        let signal = self.with(id, |service| {
-            (service.kind == ServiceType::NotifyReload).then_some(service.reload_signal)
-        });
+        let signal = self
+            .with(id, |service| (service.kind == ServiceType::NotifyReload).then_some(service.reload_signal));
         if let Some(signal) = signal {
             // RELOADING=1 and READY=1 follow: systemd.service(5), Type=notify-reload.
             self.kill(id, Signal::One(Role::Main, signal));
@@ -516,7 +520,10 @@ impl Engine {
             }
             ServiceState::Start
                 if good
-                    && matches!(kind, ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking) =>
+                    && matches!(
+                        kind,
+                        ServiceType::Notify | ServiceType::NotifyReload | ServiceType::Forking
+                    ) =>
             {
                 self.log(Some(id), Severity::Warning, Notice::Protocol("it ended before it was ready"));
                 self.enter_signal(id, ServiceState::StopSigterm, ServiceResult::Protocol);

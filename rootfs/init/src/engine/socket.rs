@@ -29,9 +29,9 @@ impl Engine {
         if self.socket(id).is_none_or(|socket| socket.accept) {
             return true;
         }
-        let service = self.triggered_unit(id).filter(|service| {
-            !self.active(*service).is_down() && !self.waits_for_restart(*service)
-        });
+        let service = self
+            .triggered_unit(id)
+            .filter(|service| !self.active(*service).is_down() && !self.waits_for_restart(*service));
         let Some(service) = service else { return true };
         let notice = Notice::ServiceActive(self.unit(service).name.clone());
         self.log(Some(id), Severity::Error, notice);

@@ -1,7 +1,7 @@
 //! What the engine knows of a unit at run time.
 
-use super::action::{ExitStatus, Role};
 use super::UnitId;
+use super::action::{ExitStatus, Role};
 use super::job::JobId;
 use super::timer::TimerState;
 use crate::unit::{Kind, Unit};

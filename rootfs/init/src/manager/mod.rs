@@ -196,7 +196,8 @@ impl Manager {
         let presence = presence::Presence::new().map_err(io_error("watching devices and mounts"))?;
         let clock = clock::watch().map_err(io_error("timerfd"))?;
         poll.add(&presence, Source::Nodes).map_err(io_error("epoll_ctl"))?;
-        poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts).map_err(io_error("epoll_ctl"))?;
+        poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts)
+            .map_err(io_error("epoll_ctl"))?;
         poll.add(&clock, Source::Clock).map_err(io_error("epoll_ctl"))?;
         let boot_id = loader.facts.boot_id.clone();
         let console = console::Console::open(&paths.console);

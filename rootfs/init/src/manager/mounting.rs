@@ -44,7 +44,8 @@ const FLAGS: [(&str, MsFlags, bool); 30] = [
 
 /// Options that are for programs around mount(2), not for the kernel (mount(8), fstab(5)).
 const OURS: [&str; 12] = [
-    "defaults", "auto", "noauto", "nofail", "fail", "user", "nouser", "users", "owner", "group", "_netdev", "loop",
+    "defaults", "auto", "noauto", "nofail", "fail", "user", "nouser", "users", "owner", "group", "_netdev",
+    "loop",
 ];
 
 /// How a file system is mounted.
@@ -122,7 +123,14 @@ fn load_module(name: &str) {
     }
 }
 
-fn run_mount(what: &str, target: &str, fs_type: &str, text: &str, mode: &str, more: &[&str]) -> Result<(), String> {
+fn run_mount(
+    what: &str,
+    target: &str,
+    fs_type: &str,
+    text: &str,
+    mode: &str,
+    more: &[&str],
+) -> Result<(), String> {
     let Options { flags, propagation, mut data } = options(text)?;
     let is_bind = flags.contains(MsFlags::MS_BIND);
     let is_remount = flags.contains(MsFlags::MS_REMOUNT);

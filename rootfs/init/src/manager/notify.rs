@@ -111,9 +111,8 @@ impl Manager {
         let value = |key: &str| {
             text.lines().find_map(|line| line.strip_prefix(key).and_then(|rest| rest.strip_prefix('=')))
         };
-        let fits = |name: &&str| {
-            name.len() < 256 && name.chars().all(|c| (' '..='~').contains(&c) && c != ':')
-        };
+        let fits =
+            |name: &&str| name.len() < 256 && name.chars().all(|c| (' '..='~').contains(&c) && c != ':');
         let name = value("FDNAME").filter(fits);
         if value("FDSTOREREMOVE") == Some("1") {
             if let Some(name) = name {

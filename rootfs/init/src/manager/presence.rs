@@ -112,7 +112,9 @@ impl Manager {
     /// Brings mount units in line with the kernel's table.
     pub(super) fn mounts_changed(&mut self) {
         let now: BTreeSet<PathBuf> = match sys::mount::mounts() {
-            Ok(mounts) => mounts.into_iter().map(|mount| mount.target).filter(|path| is_shown(path)).collect(),
+            Ok(mounts) => {
+                mounts.into_iter().map(|mount| mount.target).filter(|path| is_shown(path)).collect()
+            }
             Err(error) => return self.tell(None, 4, &format!("/proc/self/mountinfo: {error}")),
         };
         let before = std::mem::replace(&mut self.presence.mounted, now.clone());

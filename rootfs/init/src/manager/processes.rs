@@ -118,15 +118,15 @@ impl Manager {
         if phase != Phase::Start || config.name.kind() != Kind::Service {
             return Ok(Vec::new());
         }
-        let variable = |text: String| {
-            CString::new(text).map_err(|_| super::spawn::SpawnError::Nul("the environment"))
-        };
+        let variable =
+            |text: String| CString::new(text).map_err(|_| super::spawn::SpawnError::Nul("the environment"));
         if let Some(peer) = self.peer_of(unit) {
             plan.environment.push(variable(format!("REMOTE_ADDR={}", peer.ip().to_canonical()))?);
             plan.environment.push(variable(format!("REMOTE_PORT={}", peer.port()))?);
         }
         let descriptors = self.descriptors_for(unit);
-        let uses_stdin = config.service.as_deref().is_some_and(|service| service.context.stdin == Stream::Socket);
+        let uses_stdin =
+            config.service.as_deref().is_some_and(|service| service.context.stdin == Stream::Socket);
         // A connection that is stdin is not passed a second time: systemd.exec(5), StandardInput=.
         if descriptors.is_empty() || uses_stdin && self.peer_of(unit).is_some() {
             return Ok(Vec::new());

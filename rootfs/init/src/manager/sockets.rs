@@ -4,14 +4,14 @@
 use super::poll::Source;
 use super::{Manager, accounts, now};
 use crate::engine::{Edge, Event, UnitId};
+use crate::unit::Relation;
 use crate::unit::config::{Preserve, Special};
 use crate::unit::socket::{Address, BindIpv6Only, ListenKind, Socket, instance};
-use crate::unit::Relation;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::epoll::EpollFlags;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike as _, UnixAddr, bind,
-    listen, recv, setsockopt, socket, sockopt,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, SockaddrIn, SockaddrIn6, SockaddrLike as _,
+    UnixAddr, bind, listen, recv, setsockopt, socket, sockopt,
 };
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
@@ -218,8 +218,11 @@ impl Manager {
                 return self.tell(Some(id), 4, &format!("FileDescriptorStoreMax={most} is reached"));
             }
             // A regular file cannot be watched and never hangs up.
-            let token =
-                if poll { self.poll.add_flags(&fd, EpollFlags::empty(), Source::Stored(id)).ok() } else { None };
+            let token = if poll {
+                self.poll.add_flags(&fd, EpollFlags::empty(), Source::Stored(id)).ok()
+            } else {
+                None
+            };
             kept.push(Stored { name: name.to_owned(), fd, token });
         }
     }
@@ -323,7 +326,8 @@ fn accept(fd: &OwnedFd) -> io::Result<Accepted> {
 }
 
 fn open_all(config: &Socket) -> Result<Vec<OwnedFd>, SocketError> {
-    let user = config.user.as_ref().map(|name| accounts::user(name).ok_or_else(|| SocketError::User(name.clone())));
+    let user =
+        config.user.as_ref().map(|name| accounts::user(name).ok_or_else(|| SocketError::User(name.clone())));
     let user = user.transpose()?;
     let group = match &config.group {
         Some(name) => Some(accounts::group(name).ok_or_else(|| SocketError::Group(name.clone()))?),
@@ -383,7 +387,8 @@ fn open_one(
         }
         Address::Abstract(name) => {
             let fd = new(AddressFamily::Unix).map_err(system)?;
-            bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).map_err(system)?).map_err(system)?;
+            bind(fd.as_raw_fd(), &UnixAddr::new_abstract(name.as_bytes()).map_err(system)?)
+                .map_err(system)?;
             fd
         }
         Address::Ip(SocketAddr::V4(at)) => bind_ip(new(AddressFamily::Inet), (*at).into(), config, address)?,
@@ -482,7 +487,8 @@ fn connection_options(fd: &OwnedFd, config: &Socket, is_tcp: bool) -> Result<(),
         setsockopt(fd, sockopt::TcpKeepInterval, &seconds(span)).map_err(error)?;
     }
     if let Some(count) = config.keep_alive_probes {
-        setsockopt(fd, sockopt::TcpKeepCount, &count).map_err(option("KeepAliveProbes", count.to_string()))?;
+        setsockopt(fd, sockopt::TcpKeepCount, &count)
+            .map_err(option("KeepAliveProbes", count.to_string()))?;
     }
     if config.no_delay {
         setsockopt(fd, sockopt::TcpNoDelay, &true).map_err(option("NoDelay", "yes".into()))?;

@@ -88,9 +88,7 @@ impl<'a> Reader<'a> {
     }
 
     fn decimal(&mut self, fraction: bool) -> Result<i64, CalendarError> {
-        let digits = |text: &'a str| {
-            text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
-        };
+        let digits = |text: &'a str| text.split_at(text.bytes().take_while(u8::is_ascii_digit).count());
         let (whole, rest) = digits(self.0);
         let mut value: i64 = whole.parse().map_err(|_| CalendarError::Syntax)?;
         self.0 = rest;
@@ -149,7 +147,8 @@ impl<'a> Reader<'a> {
     fn weekday(&mut self) -> Result<Option<usize>, CalendarError> {
         for (number, name) in WEEKDAYS.iter().enumerate() {
             for name in [name, &name[..3]] {
-                let Some(head) = self.0.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name)) else {
+                let Some(head) = self.0.get(..name.len()).filter(|head| head.eq_ignore_ascii_case(name))
+                else {
                     continue;
                 };
                 self.0 = &self.0[head.len()..];
@@ -548,8 +547,25 @@ mod tests {
     #[test]
     fn what_is_no_expression() {
         for bad in [
-            "", "x", "Mon..", "Fri..Mon", "*-13-01", "*-*-32", "25:00", "10:60", "12", "*-*-* 1", "1-2-3-4",
-            "00:00:00/0", "*-*~31", "..", "Mon 10:00:00 x y", "10:00:61", "10:00:00..00.5", "2300-01-01", "@x",
+            "",
+            "x",
+            "Mon..",
+            "Fri..Mon",
+            "*-13-01",
+            "*-*-32",
+            "25:00",
+            "10:60",
+            "12",
+            "*-*-* 1",
+            "1-2-3-4",
+            "00:00:00/0",
+            "*-*~31",
+            "..",
+            "Mon 10:00:00 x y",
+            "10:00:61",
+            "10:00:00..00.5",
+            "2300-01-01",
+            "@x",
         ] {
             assert!(Calendar::parse(bad).is_err(), "{bad}");
         }

@@ -143,8 +143,11 @@ impl Zone {
     /// The local seconds that a clock shows which went on by the offset before the gap.
     pub fn to_utc(&self, local: i64) -> Result<i64, i64> {
         let near = [self.offset_at(local - 86_400 - self.first), self.offset_at(local + 86_400 - self.first)];
-        let mut found: Vec<i64> =
-            near.iter().map(|offset| local - offset).filter(|utc| utc + self.offset_at(*utc) == local).collect();
+        let mut found: Vec<i64> = near
+            .iter()
+            .map(|offset| local - offset)
+            .filter(|utc| utc + self.offset_at(*utc) == local)
+            .collect();
         found.sort_unstable();
         let skipped = local - near[0];
         found.first().copied().ok_or_else(|| skipped + self.offset_at(skipped))

@@ -108,9 +108,8 @@ pub(super) fn implied(unit: &Unit) -> Vec<(Relation, UnitName)> {
                 paths.push(PathBuf::from(&mount.what));
             }
         }
-        Special::Slice(_) => found.extend(slice_parent(own).into_iter().flat_map(|name| {
-            [(Requires, name.clone()), (After, name)]
-        })),
+        Special::Slice(_) => found
+            .extend(slice_parent(own).into_iter().flat_map(|name| [(Requires, name.clone()), (After, name)])),
         Special::None => {}
     }
     if let Some(service) = unit.service.as_ref().filter(|_| own.kind() == Kind::Service) {
@@ -141,7 +140,8 @@ pub(super) fn is_decisive(kind: Kind, key: &str) -> bool {
         || matches!(key, "User" | "Group" | "Type")
         || match kind {
             Kind::Socket => {
-                key.starts_with("Listen") || matches!(key, "Service" | "Accept" | "SocketUser" | "SocketGroup")
+                key.starts_with("Listen")
+                    || matches!(key, "Service" | "Accept" | "SocketUser" | "SocketGroup")
             }
             Kind::Timer => key.starts_with("On") || key == "Unit",
             Kind::Path => key.starts_with("Path") || matches!(key, "DirectoryNotEmpty" | "Unit"),

@@ -224,7 +224,9 @@ fn emergency_action(at: &Scope<'_>) -> Result<EmergencyAction, Fault> {
         "poweroff-force" | "poweroff-immediate" | "exit-force" => EmergencyAction::PoweroffForce,
         "halt" => EmergencyAction::Halt,
         "halt-force" | "halt-immediate" => EmergencyAction::HaltForce,
-        _ => return Err(at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not")),
+        _ => {
+            return Err(at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not"));
+        }
     })
 }
 

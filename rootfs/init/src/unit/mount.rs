@@ -40,7 +40,8 @@ impl MountConfig {
     /// The device node of `What=`, where it is on one (`LABEL=` and its kin are links that the device
     /// manager makes).
     pub fn node(&self) -> Option<PathBuf> {
-        let by = [("LABEL=", "label"), ("UUID=", "uuid"), ("PARTLABEL=", "partlabel"), ("PARTUUID=", "partuuid")];
+        let by =
+            [("LABEL=", "label"), ("UUID=", "uuid"), ("PARTLABEL=", "partlabel"), ("PARTUUID=", "partuuid")];
         for (prefix, folder) in by {
             if let Some(value) = self.what.strip_prefix(prefix) {
                 let value = value.trim_matches('"');
@@ -52,7 +53,8 @@ impl MountConfig {
 
     /// Whether it needs the network (systemd.mount(5), `_netdev`).
     pub fn is_remote(&self) -> bool {
-        let types = ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "fuse.sshfs", "afs", "ocfs2", "gfs2"];
+        let types =
+            ["nfs", "nfs4", "cifs", "smb3", "ceph", "glusterfs", "9p", "fuse.sshfs", "afs", "ocfs2", "gfs2"];
         types.contains(&self.fs_type.as_str()) || self.has("_netdev")
     }
 
@@ -81,7 +83,8 @@ impl MountConfig {
         let mut unmount = vec![UNMOUNT.to_owned(), target.clone()];
         unmount.extend(self.lazy.then(|| "lazy".to_owned()));
         unmount.extend(self.force.then(|| "force".to_owned()));
-        let remount = if self.options.is_empty() { "remount".into() } else { format!("remount,{}", self.options) };
+        let remount =
+            if self.options.is_empty() { "remount".into() } else { format!("remount,{}", self.options) };
         [
             (Phase::Start, mount(self.options.clone())),
             (Phase::Reload, mount(remount)),

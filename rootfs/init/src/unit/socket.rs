@@ -204,7 +204,12 @@ impl std::fmt::Display for Address {
 
 /// The instance of an accepted connection: `NUMBER-LOCAL:PORT-PEER:PORT` of IP, `NUMBER-PID-UID` of UNIX
 /// (systemd.socket(5), `Accept=`).
-pub fn instance(number: u64, local: Option<SocketAddr>, peer: Option<SocketAddr>, unix: (i32, u32)) -> String {
+pub fn instance(
+    number: u64,
+    local: Option<SocketAddr>,
+    peer: Option<SocketAddr>,
+    unix: (i32, u32),
+) -> String {
     let show = |address: SocketAddr| match address.ip().to_canonical() {
         IpAddr::V4(ip) => format!("{ip}:{}", address.port()),
         // Brackets are no characters of unit names.

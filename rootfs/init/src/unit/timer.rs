@@ -78,7 +78,8 @@ pub(super) fn triggered(own: &UnitName, unit: Option<&UnitName>) -> Option<UnitN
 
 /// Reads a `Unit=` line.
 pub(super) fn unit_key(at: &Scope<'_>, own: Kind) -> Result<Option<UnitName>, Fault> {
-    let name = at.optional()?.map(|name| UnitName::parse(&name)).transpose().map_err(|why| at.invalid(why))?;
+    let name =
+        at.optional()?.map(|name| UnitName::parse(&name)).transpose().map_err(|why| at.invalid(why))?;
     if name.as_ref().is_some_and(|name| name.kind() == own || name.is_template()) {
         return Err(at.invalid(format_args!("want a unit that is neither a template nor a {}", own.suffix())));
     }

@@ -32,7 +32,9 @@ fn free_port() -> u16 {
 #[test]
 fn sockets_start_services_and_pass_what_they_listen_on() {
     let port = free_port();
-    let tcp = format!("[Socket]\nListenStream=127.0.0.1:{port}\nFileDescriptorName=web\nNoDelay=yes\nKeepAlive=yes\n");
+    let tcp = format!(
+        "[Socket]\nListenStream=127.0.0.1:{port}\nFileDescriptorName=web\nNoDelay=yes\nKeepAlive=yes\n"
+    );
     let mut machine = Machine::boot(
         &[
             (
@@ -134,7 +136,10 @@ fn timers_elapse_and_persistent_ones_leave_a_stamp() {
         &[
             ("+soon.timer", "[Timer]\nOnActiveSec=50ms\nAccuracySec=1us\n"),
             ("soon.service", "[Service]\nType=oneshot\nExecStart=/bin/echo soon\n"),
-            ("+often.timer", "[Timer]\nOnBootSec=1us\nOnUnitInactiveSec=20ms\nAccuracySec=1us\nUnit=tick.service\n"),
+            (
+                "+often.timer",
+                "[Timer]\nOnBootSec=1us\nOnUnitInactiveSec=20ms\nAccuracySec=1us\nUnit=tick.service\n",
+            ),
             ("tick.service", "[Service]\nType=oneshot\nExecStart=/bin/echo tick\n"),
             ("+second.timer", "[Timer]\nOnCalendar=*:*:*\nAccuracySec=1us\nPersistent=yes\n"),
             ("second.service", "[Service]\nType=oneshot\nExecStart=/bin/echo second\n"),
@@ -167,12 +172,18 @@ fn paths_start_units() {
             ("exists.service", "[Service]\nType=oneshot\nExecStart=/bin/rm @DIR@/deep/er/flag\n"),
             ("+glob.path", "[Path]\nPathExistsGlob=@DIR@/*.[jJ]ob\nUnit=work.service\n"),
             ("work.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'rm @DIR@/*ob'\n"),
-            ("+spool.path", "[Path]\nDirectoryNotEmpty=@DIR@/spool/in\nMakeDirectory=yes\nDirectoryMode=0700\n"),
+            (
+                "+spool.path",
+                "[Path]\nDirectoryNotEmpty=@DIR@/spool/in\nMakeDirectory=yes\nDirectoryMode=0700\n",
+            ),
             ("spool.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'rm @DIR@/spool/in/*'\n"),
             ("+file.path", "[Path]\nPathChanged=@DIR@/file\n"),
             ("file.service", "[Service]\nType=oneshot\nExecStart=/bin/echo changed\n"),
             ("+busy.path", "[Path]\nPathExists=/proc\nTriggerLimitBurst=4\nTriggerLimitIntervalSec=1h\n"),
-            ("busy.service", "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/bin/echo busy\n"),
+            (
+                "busy.service",
+                "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=oneshot\nExecStart=/bin/echo busy\n",
+            ),
         ],
         None,
     );
@@ -214,9 +225,15 @@ fn mounts_devices_and_slices() {
             ),
             ("run-bad.mount", "[Mount]\nWhat=none\nWhere=/run/bad\nType=nosuchfs\n"),
             ("run-x.mount", "[Mount]\nWhat=none\nWhere=/run/other\nType=tmpfs\n"),
-            ("by-hand.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'mkdir -p /run/m; mount -t tmpfs none /run/m'\n"),
+            (
+                "by-hand.service",
+                "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'mkdir -p /run/m; mount -t tmpfs none /run/m'\n",
+            ),
             ("by-hand-off.service", "[Service]\nType=oneshot\nExecStart=/bin/umount /run/m\n"),
-            ("need.service", "[Unit]\nBindsTo=run-node.device\nAfter=run-node.device\n[Service]\nExecStart=/bin/sleep infinity\n"),
+            (
+                "need.service",
+                "[Unit]\nBindsTo=run-node.device\nAfter=run-node.device\n[Service]\nExecStart=/bin/sleep infinity\n",
+            ),
             ("touch.service", "[Service]\nType=oneshot\nExecStart=/bin/touch /run/node\n"),
             ("rm.service", "[Service]\nType=oneshot\nExecStart=/bin/rm /run/node\n"),
             ("big-small.slice", "[Slice]\nTasksMax=50\n"),
@@ -247,7 +264,10 @@ fn mounts_devices_and_slices() {
 
     let no_block = Request::Jobs { verb: Verb::Start, units: vec!["need".into()], no_block: true };
     machine.ask(&no_block);
-    assert_eq!((machine.show("run-node.device").job, machine.show("need.service").job), ("start".into(), "start".into()));
+    assert_eq!(
+        (machine.show("run-node.device").job, machine.show("need.service").job),
+        ("start".into(), "start".into())
+    );
     assert_eq!(machine.jobs(Verb::Start, "touch"), []);
     until("active (running)", || machine.state("need.service") == "active (running)");
     assert_eq!(machine.state("run-node.device"), "active (plugged)");
@@ -268,9 +288,15 @@ fn mounts_devices_and_slices() {
 fn idle_services_stored_descriptors_and_reloads() {
     let mut machine = Machine::boot(
         &[
-            ("+last.service", "[Service]\nType=idle\nExecStart=/bin/sh -c 'echo idle; exec sleep infinity'\n"),
+            (
+                "+last.service",
+                "[Service]\nType=idle\nExecStart=/bin/sh -c 'echo idle; exec sleep infinity'\n",
+            ),
             ("+work.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'sleep 0.3; echo work'\n"),
-            ("keep.service", "[Service]\nType=notify\nFileDescriptorStoreMax=1\nRestart=always\nRestartSec=0\nExecStart=@PID1@ store\n"),
+            (
+                "keep.service",
+                "[Service]\nType=notify\nFileDescriptorStoreMax=1\nRestart=always\nRestartSec=0\nExecStart=@PID1@ store\n",
+            ),
             (
                 "reload.service",
                 "[Service]\nType=notify-reload\nNotifyAccess=all\n\
@@ -281,7 +307,9 @@ fn idle_services_stored_descriptors_and_reloads() {
     );
     machine.until("slipway: ready");
     until("its line", || !machine.said_by("last.service").is_empty());
-    until("both", || machine.journal().iter().filter(|e| ["work", "idle"].contains(&e.message.as_str())).count() == 2);
+    until("both", || {
+        machine.journal().iter().filter(|e| ["work", "idle"].contains(&e.message.as_str())).count() == 2
+    });
     let journal = machine.journal();
     let at = |text: &str| journal.iter().position(|entry| entry.message == text).unwrap();
     assert!(at("work") < at("idle"));
