@@ -6,12 +6,17 @@
 //! the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
 //!
 //! `scratch_pid1 notify MESSAGE…` is a service: it sends the messages to `$NOTIFY_SOCKET` and waits.
+//! `scratch_pid1 serve COUNT` answers so many connections on its passed sockets with the name of the
+//! socket and its own pid, and ends. `scratch_pid1 store` gives a pipe to PID 1 to keep, and says
+//! what is in the one that it gets back.
 
 use init::manager::{Gate, Options, Paths, Table, run};
 use init::unit::condition::Machine;
 use init::unit::load::Loader;
 use init::unit::{Facts, UnitName};
 use std::error::Error;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,6 +28,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("notify", messages)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return notify(messages);
+    }
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["serve", count] => return serve(count.parse()?),
+        ["store"] => return store(),
+        _ => {}
     }
     let [folder, cgroup, rest @ ..] = arguments.as_slice() else {
         return Err("usage: scratch_pid1 DIR CGROUP [READY_TIMEOUT_S]".into());
@@ -50,6 +60,50 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     std::fs::write(folder.join("outcome"), format!("{:?}", outcome.end))?;
     Ok(())
+}
+
+fn serve(count: usize) -> Result<(), Box<dyn Error>> {
+    let passed = service::activation::descriptors();
+    let all: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
+    let text = format!("{} {}\n", all.join(" "), std::process::id());
+    let first = passed.iter().next().ok_or("nothing was passed")?.1.try_clone()?;
+    let is_tcp = std::net::TcpListener::from(first.try_clone()?).local_addr().is_ok();
+    for _ in 0..count {
+        if is_tcp {
+            let (mut stream, _) = std::net::TcpListener::from(first.try_clone()?).accept()?;
+            stream.write_all(text.as_bytes())?;
+        } else {
+            let (mut stream, _) = std::os::unix::net::UnixListener::from(first.try_clone()?).accept()?;
+            stream.write_all(text.as_bytes())?;
+        }
+    }
+    Ok(())
+}
+
+fn store() -> Result<(), Box<dyn Error>> {
+    let (read, mut write) = std::io::pipe()?;
+    for (name, fd) in service::activation::descriptors() {
+        let mut text = [0; 64];
+        let count = std::fs::File::from(fd).read(&mut text)?;
+        println!("{name}: {}", String::from_utf8_lossy(&text[..count]));
+    }
+    write.write_all(format!("from {}", std::process::id()).as_bytes())?;
+    let socket = UnixDatagram::unbound()?;
+    socket.connect(std::env::var("NOTIFY_SOCKET")?)?;
+    let fds = [read.as_raw_fd()];
+    let parts = [std::io::IoSlice::new(b"FDSTORE=1\nFDNAME=kept\nFDPOLL=0")];
+    let control = [nix::sys::socket::ControlMessage::ScmRights(&fds)];
+    nix::sys::socket::sendmsg::<()>(
+        socket.as_raw_fd(),
+        &parts,
+        &control,
+        nix::sys::socket::MsgFlags::empty(),
+        None,
+    )?;
+    socket.send(b"READY=1")?;
+    loop {
+        std::thread::park();
+    }
 }
 
 fn notify(messages: &[String]) -> Result<(), Box<dyn Error>> {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
+#[path = "manager/kinds.rs"]
+mod kinds;
 mod machine;
 
 use init::control::{Ending, Request, Response, Verb};

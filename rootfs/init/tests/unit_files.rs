@@ -1,11 +1,12 @@
 //! The search path in a scratch tree: precedence, drop-ins, templates, aliases, masks, links; and the
 //! units that the root ships.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use init::unit::config::{BadSetting, Phase, Restart};
 use init::unit::install::{self, Change, InstallError};
 use init::unit::load::Loader;
+use init::unit::preset::{self, Presets};
 use init::unit::{Facts, Fault, LoadState, Relation, Unit, UnitName};
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -169,6 +170,84 @@ fn enable_and_disable_make_and_remove_links() {
 }
 
 #[test]
+fn presets_enable_and_disable() {
+    let tree = Tree::new(&[
+        ("lib/a.service", "[Service]\nExecStart=/a\n[Install]\nWantedBy=m.target\nUpheldBy=u.target\n"),
+        ("lib/b.service", "[Service]\nExecStart=/b\n[Install]\nWantedBy=m.target\n"),
+        ("lib/t@.service", "[Service]\nExecStart=/t\n[Install]\nWantedBy=m.target\n"),
+        ("lib/s.service", "[Service]\nExecStart=/s\n"),
+        ("etc/m.target.wants/b.service", "-> ../../lib/b.service"),
+        ("preset/10-x.preset", "disable b.*\nenable t@.service x y\n"),
+        ("preset-lib/10-x.preset", "enable b.*\n"),
+        ("preset-lib/99-y.preset", "enable *\n"),
+    ]);
+    let (loader, etc) = (tree.loader(), tree.0.path().join("etc"));
+    let presets = Presets::read(&["preset", "preset-lib"].map(|name| tree.0.path().join(name)));
+    let names = preset::installable(&loader);
+    assert_eq!(names, [name_of("a.service"), name_of("b.service")]);
+    for name in names.iter().chain([&name_of("t@.service")]) {
+        preset::apply(&loader, &presets, name, &etc).unwrap();
+    }
+    let multi = tree.load("m.target");
+    assert_eq!(related(&multi, Relation::Wants), ["a.service", "t@x.service", "t@y.service"]);
+    assert_eq!(related(&tree.load("u.target"), Relation::Upholds), ["a.service"]);
+}
+
+#[test]
+fn every_type_has_its_dependencies() {
+    let tree = Tree::new(&[
+        ("lib/a.socket", "[Socket]\nListenStream=/run/a/b.sock\nAccept=no\n"),
+        ("lib/b@.socket", "[Socket]\nListenStream=80\nAccept=yes\n"),
+        ("lib/a.timer", "[Timer]\nOnCalendar=daily\nUnit=x.target\n"),
+        ("lib/a.path", "[Path]\nPathExists=/srv/x\n"),
+        ("lib/mnt-my\\x2ddata.mount", "[Mount]\nWhat=LABEL=my data\nWhere=/mnt/my-data\nType=ext4\n"),
+        ("lib/net.mount", "[Mount]\nWhat=server:/x\nWhere=/net\nType=nfs\n"),
+        ("lib/c.service", "[Service]\nExecStart=/c\nSlice=x-y.slice\nSockets=a.socket\n"),
+        ("lib/bad.socket", "[Socket]\nListenStream=localhost:80\n"),
+        ("lib/none.timer", "[Timer]\nOnCalendar=daily\nOnBootSec=\n"),
+        ("lib/odd.timer", "[Timer]\nOnCalendar=sometimes\n"),
+        ("lib/wake.timer", "[Timer]\nOnCalendar=daily\nWakeSystem=yes\n"),
+    ]);
+    let has = |name: &str, relation, other: &str| {
+        assert!(related(&tree.load(name), relation).contains(&other), "{name} {relation:?} {other}");
+    };
+    has("a.socket", Relation::Triggers, "a.service");
+    has("a.socket", Relation::Before, "a.service");
+    has("a.socket", Relation::Before, "sockets.target");
+    has("a.socket", Relation::RequiresMountsFor, "run-a.mount");
+    assert_eq!(related(&tree.load("b@1.socket"), Relation::Triggers), [""; 0]);
+    has("a.timer", Relation::Triggers, "x.target");
+    has("a.timer", Relation::After, "time-sync.target");
+    has("a.path", Relation::RequiresMountsFor, "srv.mount");
+    has("mnt-my\\x2ddata.mount", Relation::BindsTo, "dev-disk-by\\x2dlabel-my\\x5cx20data.device");
+    has("mnt-my\\x2ddata.mount", Relation::Before, "local-fs.target");
+    has("mnt-my\\x2ddata.mount", Relation::Conflicts, "umount.target");
+    has("net.mount", Relation::After, "network-online.target");
+    has("c.service", Relation::Requires, "x-y.slice");
+    has("c.service", Relation::TriggeredBy, "a.socket");
+    has("x-y.slice", Relation::Requires, "x.slice");
+    has("x.slice", Relation::After, "-.slice");
+    let state = |name: &str| tree.load(name).load_state;
+    assert!(matches!(state("bad.socket"), LoadState::BadSetting(BadSetting::Line(_))));
+    assert!(matches!(state("none.timer"), LoadState::BadSetting(BadSetting::Incomplete(_))));
+    assert!(matches!(state("odd.timer"), LoadState::BadSetting(BadSetting::Line(_))));
+    let wake = tree.load("wake.timer");
+    assert!(matches!(wake.problems[0].fault, Fault::Unsupported { .. }), "{:?}", wake.problems);
+}
+
+/// Names of paths against Debian's `systemd-escape`.
+#[test]
+fn names_are_escaped_as_systemd_does() {
+    for path in ["/", "/mnt/my-data", "//a//b/", "/.hidden/x.y", "/srv/ä ö", "/a\\b", "/tmp/%i@:_x"] {
+        let output =
+            std::process::Command::new("systemd-escape").args(["--path", "--suffix=mount", path]).output();
+        let theirs = output.expect("this test needs systemd-escape: apt-get install systemd").stdout;
+        let ours = init::unit::mount::mount_name(Path::new(path)).unwrap();
+        assert_eq!(ours.as_str(), String::from_utf8(theirs).unwrap().trim(), "{path}");
+    }
+}
+
+#[test]
 fn the_units_of_the_root_are_without_fault() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tree/usr/lib/systemd/system");
     let loader = Loader { folders: vec![folder], facts: Facts::default() };
@@ -187,10 +266,12 @@ fn the_units_of_the_root_are_without_fault() {
 proptest::proptest! {
     /// Any bytes as a unit file give a unit and a list of faults, never a panic.
     #[test]
-    fn any_bytes_are_a_unit_file(text in "(\\[(Unit|Service|Install)\\]\n([A-Z][A-Za-z]{0,12}|ExecStart|Environment|After|LimitNOFILE|CPUQuota|KillSignal|CapabilityBoundingSet)=[ -~]{0,24}\n){0,12}") {
-        let mut unit = Unit::new(name_of("f@x.service"), LoadState::Loaded);
+    fn any_bytes_are_a_unit_file(text in "(\\[(Unit|Service|Install|Socket|Timer|Path|Mount)\\]\n([A-Z][A-Za-z]{0,12}|ExecStart|Environment|After|LimitNOFILE|CPUQuota|KillSignal|CapabilityBoundingSet|ListenStream|OnCalendar|OnBootSec|PathExistsGlob|Where|Options)=[ -~]{0,24}\n){0,12}") {
+        for kind in ["service", "socket", "timer", "path", "mount"] {
+        let mut unit = Unit::new(name_of(&format!("f@x.{kind}")), LoadState::Loaded);
         let faults = init::unit::load::apply_text(&mut unit, Path::new("f"), text.as_bytes(), &Facts::default());
         unit.finish();
         proptest::prop_assert!(faults.iter().all(|p| !matches!(p.fault, Fault::Unit(_))));
+        }
     }
 }

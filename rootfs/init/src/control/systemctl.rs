@@ -7,6 +7,7 @@
 use super::client::{ClientError, ask};
 use super::{Ending, Request, Response, SOCKET, UnitStatus, Verb, status};
 use crate::unit::load::Loader;
+use crate::unit::preset::{self, Presets};
 use crate::unit::{Facts, LoadState, Relation, UnitName, install, value};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -62,7 +63,7 @@ enum Failure {
 
 const VERBS: &str = "start stop restart try-restart reload reload-or-restart isolate kill status show cat \
     list-units list-unit-files list-dependencies is-active is-failed is-enabled enable disable mask unmask \
-    reset-failed daemon-reload verify poweroff reboot halt";
+    preset preset-all     reset-failed daemon-reload verify poweroff reboot halt";
 
 /// Runs a call; prints to stdout and stderr and gives the exit code.
 pub fn main(arguments: &[String]) -> u8 {
@@ -166,6 +167,7 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             | "reboot"
             | "halt"
             | "verify"
+            | "preset-all"
             | "status"
             | "is-failed"
     );
@@ -201,7 +203,7 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "is-failed" => is_state(call, out, &["failed"], 1),
         "is-enabled" => is_enabled(call, out),
         "cat" => cat(call, out),
-        "enable" | "disable" | "mask" | "unmask" => links(call, out),
+        "enable" | "disable" | "mask" | "unmask" | "preset" | "preset-all" => links(call, out),
         "verify" => verify(call, out),
         other => Err(Failure::Usage(format!("verb {other} is not supported"))),
     }
@@ -439,9 +441,15 @@ fn links(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         Some(folders) => folders.first().cloned().unwrap_or_default(),
         None => Path::new(if call.runtime { "/run" } else { "/etc" }).join("systemd/system"),
     };
-    for name in &call.operands {
-        let name = UnitName::from_user(name)?;
+    let names = match call.verb.as_str() {
+        "preset-all" if call.operands.is_empty() => preset::installable(&loader),
+        "preset-all" => return Err(Failure::Usage("preset-all takes no unit".into())),
+        _ => call.operands.iter().map(|name| UnitName::from_user(name)).collect::<Result<_, _>>()?,
+    };
+    let presets = Presets::system();
+    for name in names {
         let changes = match call.verb.as_str() {
+            "preset" | "preset-all" => preset::apply(&loader, &presets, &name, &base)?,
             "enable" => install::enable(&loader, &name, &base)?,
             "disable" => install::disable(&loader, &name, &base)?,
             "mask" => vec![install::mask(&name, &base)?],

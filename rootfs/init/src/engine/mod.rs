@@ -19,6 +19,8 @@ mod timer;
 pub mod transaction;
 
 #[cfg(test)]
+mod kinds_tests;
+#[cfg(test)]
 mod testing;
 #[cfg(test)]
 mod tests;

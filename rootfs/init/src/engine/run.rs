@@ -306,7 +306,7 @@ impl Engine {
         let expected = self.advance_job(unit, to);
         let was_up = matches!(from, ActiveState::Active | ActiveState::Reloading | ActiveState::Activating);
         let goes_down = to.is_down() || to == ActiveState::Deactivating;
-        if !expected && was_up && goes_down {
+        if !expected && was_up && goes_down && !self.restarts_directly(unit) {
             let bound = self.edges(unit, Edge::From(Relation::BindsTo)).to_vec();
             for other in bound {
                 if self.active(other).is_down() {

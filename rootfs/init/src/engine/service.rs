@@ -369,6 +369,13 @@ impl Engine {
         })
     }
 
+    /// Whether the service is on its way into a restart that others are not told of.
+    pub(super) fn restarts_directly(&self, id: UnitId) -> bool {
+        self.with(id, |service| service.restart_mode == RestartMode::Direct)
+            && !self.state(id).forbid_restart
+            && self.shall_restart(id)
+    }
+
     /// The first bad result of a run stays.
     fn note(&mut self, id: UnitId, result: ServiceResult) {
         let state = &mut self.states[id.index()];

@@ -28,9 +28,18 @@ impl Manager {
 
     pub(super) fn tell_change(&mut self, unit: UnitId, from: ActiveState, to: ActiveState) {
         let config = self.engine.unit(unit);
+        // What has no file comes and goes by itself.
+        if config.fragment.is_none() {
+            return;
+        }
         let what = match (config.name.kind(), to) {
-            (Kind::Service, ActiveState::Active) if from != ActiveState::Reloading => "Started",
-            (_, ActiveState::Active) if from != ActiveState::Reloading => "Reached",
+            (_, ActiveState::Active) if from == ActiveState::Reloading => return,
+            (Kind::Target, ActiveState::Active) => "Reached",
+            (Kind::Socket, ActiveState::Active) => "Listening on",
+            (Kind::Mount, ActiveState::Active) => "Mounted",
+            (Kind::Mount, ActiveState::Inactive) => "Unmounted",
+            (Kind::Slice, ActiveState::Active) => "Made",
+            (_, ActiveState::Active) => "Started",
             (_, ActiveState::Inactive) => "Stopped",
             _ => return,
         };

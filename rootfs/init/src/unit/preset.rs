@@ -1,6 +1,9 @@
 //! Preset files: which units are enabled when nobody says so (systemd.preset(5)).
 
-use super::{UnitName, condition::glob};
+use super::config::Install;
+use super::install::{self, Change, InstallError};
+use super::load::Loader;
+use super::{LoadState, UnitName, condition::glob};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Read;
@@ -99,6 +102,47 @@ impl Presets {
         });
         rule.map_or(Verdict::Enable(Vec::new()), |(_, verdict)| verdict.clone())
     }
+}
+
+/// Enables or disables a unit as the presets say (`systemctl preset`), with links below `folder`.
+///
+/// # Errors
+/// See [`InstallError`]; links made or removed before the error stay so.
+pub fn apply(
+    loader: &Loader,
+    presets: &Presets,
+    name: &UnitName,
+    folder: &Path,
+) -> Result<Vec<Change>, InstallError> {
+    match presets.of(name) {
+        Verdict::Ignore => Ok(Vec::new()),
+        Verdict::Disable => install::disable(loader, name, folder),
+        Verdict::Enable(instances) if name.is_template() && !instances.is_empty() => {
+            let mut changes = Vec::new();
+            for instance in instances {
+                let unit = name
+                    .instantiate(&instance)
+                    .map_err(|error| InstallError::Name { unit: name.clone(), error })?;
+                changes.extend(install::enable(loader, &unit, folder)?);
+            }
+            Ok(changes)
+        }
+        Verdict::Enable(_) => install::enable(loader, name, folder),
+    }
+}
+
+/// The units that enabling has an effect on (`systemctl preset-all`).
+pub fn installable(loader: &Loader) -> Vec<UnitName> {
+    let has_install = |name: &UnitName| {
+        let loaded = loader.load(name);
+        let install = &loaded.unit.install;
+        let bare = name.is_template() && install.default_instance.is_none();
+        loaded.alias.is_none()
+            && loaded.unit.load_state == LoadState::Loaded
+            && *install != Install::default()
+            && !bare
+    };
+    loader.names().into_iter().filter(has_install).collect()
 }
 
 #[cfg(test)]
