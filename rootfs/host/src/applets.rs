@@ -1,13 +1,14 @@
 //! The applets and their names.
 
 use init::bless;
-use init::control::{Request, Response, SOCKET, client, journalctl, systemctl};
+use init::control::{Request, Response, SOCKET, analyze, client, journalctl, systemctl};
 use std::path::Path;
 use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 9] = [
+const APPLETS: [(&str, Applet); 11] = [
+    ("analyze", analyze),
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
@@ -17,6 +18,7 @@ const APPLETS: [(&str, Applet); 9] = [
     ("shutdown", shutdown),
     ("status", status),
     ("systemctl", systemctl),
+    ("systemd-analyze", analyze),
 ];
 
 /// The applet of a name.
@@ -35,6 +37,10 @@ fn systemctl(_: &str, arguments: &[String]) -> ExitCode {
 
 fn journalctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(journalctl::main(arguments))
+}
+
+fn analyze(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(analyze::main(arguments))
 }
 
 /// `reboot`, `poweroff`, `halt`, with `-f`.
