@@ -1,6 +1,8 @@
 //! The applets and their names.
 
+use init::bless;
 use init::bless::{self, Outcome, Proof};
+use init::control::{Request, Response, SOCKET, analyze, client, journalctl, systemctl};
 use init::control::{Request, Response, SOCKET, client, journalctl, systemctl};
 use std::path::Path;
 use std::process::ExitCode;
@@ -8,6 +10,7 @@ use std::process::ExitCode;
 type Applet = fn(&str, &[String]) -> ExitCode;
 
 const APPLETS: &[(&str, Applet)] = &[
+    ("analyze", analyze),
     ("bless", bless),
     ("fetch-user-data", fetch_user_data),
     ("halt", power),
@@ -30,6 +33,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("sshd", sessions),
     ("status", status),
     ("systemctl", systemctl),
+    ("systemd-analyze", analyze),
     ("time-wait-sync", |_, arguments| ExitCode::from(clock::wait::main(arguments))),
     ("timedatectl", |_, arguments| ExitCode::from(clock::timedatectl::main(arguments))),
     ("timesyncd", |_, arguments| ExitCode::from(clock::timesyncd::main(arguments))),
@@ -74,6 +78,10 @@ fn udevd(_: &str, arguments: &[String]) -> ExitCode {
 
 fn journalctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(journalctl::main(arguments))
+}
+
+fn analyze(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(analyze::main(arguments))
 }
 
 /// `reboot`, `poweroff`, `halt`, with `-f`.

@@ -168,7 +168,7 @@ pub(super) fn short(entry: &Entry) -> String {
 }
 
 /// Month, day and time of day in UTC; the days by Howard Hinnant's `days_from_civil`, reversed.
-fn stamp(realtime_us: u64) -> String {
+pub(super) fn stamp(realtime_us: u64) -> String {
     let seconds = realtime_us / 1_000_000;
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let day_of_era = (days + 719_468) % 146_097;

@@ -2,10 +2,13 @@
 //!
 //! The socket is root's alone. [`client`] is the near end; the far end is in [`crate::manager`].
 
+pub mod analyze;
 pub mod client;
 pub mod journalctl;
+mod settings;
 mod status;
 pub mod systemctl;
+mod usage;
 
 use crate::setup::End;
 use serde::{Deserialize, Serialize};
@@ -52,6 +55,17 @@ pub enum Request {
     },
     /// The boot's times, for the status table.
     Status,
+    /// Answered when all of these units are down.
+    WaitDown(Vec<String>),
+    /// Set the limits of a running unit's cgroup again, after a reload.
+    ApplyLimits(String),
+    /// Change the environment that every process gets, and give it.
+    Environment {
+        /// `NAME=value`.
+        set: Vec<String>,
+        /// Names.
+        unset: Vec<String>,
+    },
 }
 
 /// How the machine is to end.
@@ -150,4 +164,21 @@ pub struct UnitStatus {
     pub next_elapse_us: u64,
     /// Of a timer: when it elapsed last, in microseconds since 1970; 0 if never.
     pub last_trigger_wall_us: i64,
+    /// When it last left and reached the down and up states.
+    pub times: Times,
+    /// Its cgroup's folder, absolute.
+    pub cgroup_folder: String,
+}
+
+/// Microseconds of `CLOCK_BOOTTIME`; 0 if never.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// It began to start.
+    pub inactive_exit_us: u64,
+    /// It was up.
+    pub active_enter_us: u64,
+    /// It began to stop.
+    pub active_exit_us: u64,
+    /// It was down.
+    pub inactive_enter_us: u64,
 }

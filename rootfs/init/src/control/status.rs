@@ -1,11 +1,14 @@
 //! A unit in words, for `systemctl status` and `systemctl show`.
 
 use super::UnitStatus;
+use super::usage::{Usage, bytes, span, tree};
 use crate::journal::{self, Filter};
-use crate::unit::Facts;
+use crate::unit::load::Loader;
+use crate::unit::{Facts, UnitName, install};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 /// `KEY, value` pairs under systemd's names.
 pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
@@ -44,6 +47,22 @@ pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
     let kind = unit.id.rsplit_once('.').map_or("", |(_, kind)| kind);
     let own = special.into_iter().filter(|(of, ..)| *of == kind);
     found.extend(own.map(|(_, key, value)| (key.to_owned(), value)));
+    let times = [
+        ("InactiveExitTimestampMonotonic", unit.times.inactive_exit_us),
+        ("ActiveExitTimestampMonotonic", unit.times.active_exit_us),
+    ];
+    found.extend(times.map(|(key, us)| (key.to_owned(), us.to_string())));
+    let usage = usage(unit);
+    let count = |count: Option<u64>| count.map_or("[not set]".to_owned(), |count| count.to_string());
+    let limit = |limit: Option<u64>| limit.map_or("infinity".to_owned(), |limit| limit.to_string());
+    let figures = [
+        ("TasksCurrent", count(usage.tasks)),
+        ("TasksMax", limit(usage.tasks_max)),
+        ("MemoryCurrent", count(usage.memory_bytes)),
+        ("MemoryMax", limit(usage.memory_max_bytes)),
+        ("CPUUsageNSec", count(usage.cpu_us.map(|us| us * 1000))),
+    ];
+    found.extend(figures.map(|(key, value)| (key.to_owned(), value)));
     found.extend(unit.relations.iter().map(|(key, names)| (key.clone(), names.join(" "))));
     found
 }
@@ -63,9 +82,14 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         "" => unit.load_state.clone(),
         error => format!("{} ({error})", unit.load_state),
     };
+    let enabled = if unit.fragment_path.is_empty() { String::new() } else { format!("; {}", enabled(unit)) };
     row(
         "Loaded",
-        if unit.fragment_path.is_empty() { load } else { format!("{load} ({})", unit.fragment_path) },
+        if unit.fragment_path.is_empty() {
+            load
+        } else {
+            format!("{load} ({}{enabled})", unit.fragment_path)
+        },
     );
     if !unit.drop_in_paths.is_empty() {
         row("Drop-In", unit.drop_in_paths.join(" "));
@@ -74,8 +98,7 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         "active" | "reloading" | "deactivating" => unit.active_enter_us,
         _ => unit.inactive_enter_us,
     };
-    let since =
-        if since > 0 { format!(" since {:.3} s after boot", since as f64 / 1e6) } else { String::new() };
+    let since = if since > 0 { self::since(since) } else { String::new() };
     let result =
         if unit.active_state == "failed" { format!(", result: {}", unit.result) } else { String::new() };
     row("Active", format!("{} ({}{result}){since}", unit.active_state, unit.sub_state));
@@ -96,8 +119,21 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
     if unit.n_restarts > 0 {
         row("Restarts", unit.n_restarts.to_string());
     }
+    let usage = usage(unit);
+    if let Some(tasks) = usage.tasks.filter(|_| !unit.control_group.is_empty()) {
+        let limit = usage.tasks_max.map_or(String::new(), |limit| format!(" (limit: {limit})"));
+        row("Tasks", format!("{tasks}{limit}"));
+    }
+    if let Some(memory) = usage.memory_bytes {
+        let limit = usage.memory_max_bytes.map_or(String::new(), |limit| format!(" (max: {})", bytes(limit)));
+        row("Memory", format!("{}{limit}", bytes(memory)));
+    }
+    if let Some(us) = usage.cpu_us.filter(|_| !unit.control_group.is_empty()) {
+        row("CPU", span(us));
+    }
     if !unit.control_group.is_empty() {
         row("CGroup", unit.control_group.clone());
+        out.push_str(&tree(Path::new(&unit.cgroup_folder), "            "));
     }
     let filter = Filter { unit: Some(unit.id.clone()), boot_id: Some(Facts::read().boot_id), priority: None };
     let mut last = std::collections::VecDeque::new();
@@ -114,6 +150,25 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         let _ = writeln!(out, "{}", super::journalctl::short(&entry));
     }
     out
+}
+
+fn usage(unit: &UnitStatus) -> Usage {
+    if unit.cgroup_folder.is_empty() { Usage::default() } else { Usage::of(Path::new(&unit.cgroup_folder)) }
+}
+
+/// `enabled`, `static` and so on, by the files as they are now.
+fn enabled(unit: &UnitStatus) -> &'static str {
+    let loader = Loader::system(Facts::read());
+    UnitName::parse(&unit.id).map_or("", |name| install::state(&loader, &loader.load(&name).unit))
+}
+
+/// The date of a time of this boot, and how long ago it is.
+fn since(at_us: u64) -> String {
+    let now = |clock| nix::time::clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
+    let (boot, wall) = (now(nix::time::ClockId::CLOCK_BOOTTIME), now(nix::time::ClockId::CLOCK_REALTIME));
+    let ago = boot.saturating_sub(Duration::from_micros(at_us));
+    let date = super::journalctl::stamp(wall.saturating_sub(ago).as_micros() as u64);
+    format!(" since {date} UTC; {} ago", span(ago.as_micros() as u64))
 }
 
 fn program_of(pid: i32) -> String {

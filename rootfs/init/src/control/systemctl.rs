@@ -5,7 +5,8 @@
 //! `list-dependencies`) works without PID 1.
 
 use super::client::{ClientError, ask};
-use super::{Ending, Request, Response, SOCKET, UnitStatus, Verb, status};
+use super::{Ending, Request, Response, SOCKET, UnitStatus, Verb, settings, status};
+use crate::unit::condition::glob;
 use crate::unit::load::Loader;
 use crate::unit::preset::{self, Presets};
 use crate::unit::{Facts, LoadState, Relation, UnitName, install, value};
@@ -16,7 +17,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// What follows `systemctl`, and where it works.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 struct Call {
     socket: PathBuf,
@@ -37,12 +38,13 @@ struct Call {
     main_only: bool,
     reverse: bool,
     lines: usize,
+    wait: bool,
     folders: Option<Vec<PathBuf>>,
 }
 
 /// Why a call failed, with its exit code.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error("{0}\nhint: systemctl VERB [UNIT…]; verbs: {VERBS}")]
     Usage(String),
     #[error("{0}\nhint: is PID 1 this program's, and are you root?")]
@@ -62,8 +64,9 @@ enum Failure {
 }
 
 const VERBS: &str = "start stop restart try-restart reload reload-or-restart isolate kill status show cat \
-    list-units list-unit-files list-dependencies is-active is-failed is-enabled enable disable mask unmask \
-    preset preset-all     reset-failed daemon-reload verify poweroff reboot halt";
+    list-units list-unit-files list-dependencies list-jobs is-active is-failed is-enabled is-system-running enable \
+    disable reenable mask unmask set-property get-default set-default show-environment set-environment \
+    unset-environment preset preset-all reset-failed daemon-reload verify poweroff reboot halt";
 
 /// Runs a call; prints to stdout and stderr and gives the exit code.
 pub fn main(arguments: &[String]) -> u8 {
@@ -100,6 +103,7 @@ fn parse(arguments: &[String]) -> Result<Call, Failure> {
         main_only: false,
         reverse: false,
         lines: 10,
+        wait: false,
         folders: None,
     };
     let mut rest = arguments.iter();
@@ -120,6 +124,10 @@ fn parse(arguments: &[String]) -> Result<Call, Failure> {
             "--force" | "-f" => call.force = true,
             "--quiet" | "-q" => call.quiet = true,
             "--runtime" => call.runtime = true,
+            "--wait" => call.wait = true,
+            "-H" | "--host" | "-M" | "--machine" => {
+                return Err(Failure::Usage(format!("{name}: log in there by SSH and ask its own PID 1")));
+            }
             "--value" => call.value_only = true,
             "--reverse" => call.reverse = true,
             // Nothing is ever paged or asked here, so the wish is met.
@@ -156,6 +164,7 @@ fn parse(arguments: &[String]) -> Result<Call, Failure> {
 }
 
 fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
+    let call = &matched(call)?;
     let needs_operand = !matches!(
         call.verb.as_str(),
         "list-units"
@@ -170,6 +179,11 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             | "preset-all"
             | "status"
             | "is-failed"
+            | "list-jobs"
+            | "is-system-running"
+            | "get-default"
+            | "show-environment"
+            | "daemon-reexec"
     );
     if needs_operand && call.operands.is_empty() && VERBS.split_whitespace().any(|verb| verb == call.verb) {
         return Err(Failure::Usage(format!("{} wants a unit", call.verb)));
@@ -203,7 +217,28 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "is-failed" => is_state(call, out, &["failed"], 1),
         "is-enabled" => is_enabled(call, out),
         "cat" => cat(call, out),
-        "enable" | "disable" | "mask" | "unmask" | "preset" | "preset-all" => links(call, out),
+        "enable" | "disable" | "reenable" | "mask" | "unmask" | "preset" | "preset-all" => links(call, out),
+        "list-jobs" => list_jobs(call, out),
+        "is-system-running" => is_system_running(call, out),
+        "set-property" => set_property(call, out),
+        "get-default" => {
+            writeln!(out, "{}", settings::default_target(&loader(call))?)?;
+            Ok(0)
+        }
+        "set-default" => {
+            let name = UnitName::from_user(&call.operands[0])?;
+            let link = settings::set_default_target(&loader(call), &base(call), &name)?;
+            writeln!(out, "created {} -> {name}", link.display())?;
+            reloaded(call)
+        }
+        "show-environment" => environment(call, out, &[], &[]),
+        "set-environment" => environment(call, out, &call.operands, &[]),
+        "unset-environment" => environment(call, out, &[], &call.operands),
+        "kexec" => {
+            Err(Failure::Usage("another kernel comes with an update, through the firmware: reboot".into()))
+        }
+        "edit" => Err(Failure::Usage("there is no editor: set-property writes drop-ins".into())),
+        "daemon-reexec" => Err(Failure::Usage("PID 1 comes with the image and changes at a reboot".into())),
         "verify" => verify(call, out),
         other => Err(Failure::Usage(format!("verb {other} is not supported"))),
     }
@@ -242,6 +277,14 @@ fn one(call: &Call, name: &str) -> Result<UnitStatus, Failure> {
 fn jobs(call: &Call, verb: Verb) -> Result<u8, Failure> {
     let wish = Request::Jobs { verb, units: call.operands.clone(), no_block: call.no_block };
     let Response::Jobs(failed) = request(call, &wish)? else { return Err(Failure::Answer) };
+    if call.wait && failed.is_empty() {
+        simple(call, &Request::WaitDown(call.operands.clone()))?;
+        let mut code = 0;
+        for name in &call.operands {
+            code |= u8::from(one(call, name)?.active_state == "failed");
+        }
+        return Ok(code);
+    }
     for (unit, result) in &failed {
         eprintln!("error: job for {unit} ended with result '{result}'\nhint: systemctl status {unit}");
     }
@@ -437,10 +480,7 @@ fn cat(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
 
 fn links(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
     let loader = loader(call);
-    let base = match &call.folders {
-        Some(folders) => folders.first().cloned().unwrap_or_default(),
-        None => Path::new(if call.runtime { "/run" } else { "/etc" }).join("systemd/system"),
-    };
+    let base = base(call);
     let names = match call.verb.as_str() {
         "preset-all" if call.operands.is_empty() => preset::installable(&loader),
         "preset-all" => return Err(Failure::Usage("preset-all takes no unit".into())),
@@ -452,6 +492,11 @@ fn links(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             "preset" | "preset-all" => preset::apply(&loader, &presets, &name, &base)?,
             "enable" => install::enable(&loader, &name, &base)?,
             "disable" => install::disable(&loader, &name, &base)?,
+            "reenable" => {
+                let mut changes = install::disable(&loader, &name, &base)?;
+                changes.extend(install::enable(&loader, &name, &base)?);
+                changes
+            }
             "mask" => vec![install::mask(&name, &base)?],
             _ => vec![install::unmask(&name, &base)?],
         };
@@ -468,14 +513,151 @@ fn links(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             }
         }
     }
-    if call.folders.is_none() {
-        eprintln!("hint: /etc is made anew at every boot; `units:` in user-data makes this last");
-        simple(call, &Request::Reload)?;
-    }
+    reloaded(call)?;
     if call.now {
-        return jobs(call, if call.verb == "enable" { Verb::Start } else { Verb::Stop });
+        return jobs(
+            call,
+            if matches!(call.verb.as_str(), "enable" | "reenable") { Verb::Start } else { Verb::Stop },
+        );
     }
     Ok(0)
+}
+
+/// Where links and drop-ins are made.
+fn base(call: &Call) -> PathBuf {
+    match &call.folders {
+        Some(folders) => folders.first().cloned().unwrap_or_default(),
+        None => Path::new(if call.runtime { "/run" } else { "/etc" }).join("systemd/system"),
+    }
+}
+
+/// Has PID 1 read what was changed.
+fn reloaded(call: &Call) -> Result<u8, Failure> {
+    if call.folders.is_none() {
+        if !call.runtime {
+            eprintln!("hint: /etc is made anew at every boot; `units:` in user-data makes this last");
+        }
+        simple(call, &Request::Reload)?;
+    }
+    Ok(0)
+}
+
+/// The call with patterns replaced by the names they match: of units in memory, or of unit files
+/// where the verb is about those (systemctl(1), "Parameter Syntax").
+fn matched(call: &Call) -> Result<Call, Failure> {
+    let is_pattern = |word: &String| word.contains(['*', '?']);
+    let by_file = matches!(
+        call.verb.as_str(),
+        "enable" | "disable" | "reenable" | "mask" | "unmask" | "is-enabled" | "cat" | "list-dependencies"
+    );
+    let in_memory = matches!(
+        call.verb.as_str(),
+        "start"
+            | "stop"
+            | "restart"
+            | "try-restart"
+            | "reload"
+            | "reload-or-restart"
+            | "kill"
+            | "status"
+            | "show"
+            | "is-active"
+            | "is-failed"
+            | "reset-failed"
+    );
+    let mut call = call.clone();
+    if !call.operands.iter().any(is_pattern) || !(by_file || in_memory) {
+        return Ok(call);
+    }
+    let names: Vec<String> = if by_file {
+        loader(&call).names().iter().map(ToString::to_string).collect()
+    } else {
+        units(&call, &Request::List)?.into_iter().map(|unit| unit.id).collect()
+    };
+    let mut found = Vec::new();
+    for operand in std::mem::take(&mut call.operands) {
+        if is_pattern(&operand) {
+            found.extend(names.iter().filter(|name| glob(operand.as_bytes(), name.as_bytes())).cloned());
+        } else {
+            found.push(operand);
+        }
+    }
+    if found.is_empty() {
+        return Err(Failure::Refused("no unit matches".into()));
+    }
+    call.operands = found;
+    Ok(call)
+}
+
+fn list_jobs(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
+    let mut waiting = units(call, &Request::List)?;
+    waiting.retain(|unit| !unit.job.is_empty());
+    waiting.sort_by(|a, b| a.id.cmp(&b.id));
+    let width = waiting.iter().map(|unit| unit.id.len()).max().unwrap_or(4).max(4);
+    writeln!(out, "{:width$} {:12} STATE", "UNIT", "TYPE")?;
+    for unit in &waiting {
+        writeln!(out, "{:width$} {:12} {}", unit.id, unit.job, unit.active_state)?;
+    }
+    writeln!(out, "\n{} jobs", waiting.len())?;
+    Ok(0)
+}
+
+/// `running`, `starting`, `stopping`, `maintenance` or `degraded` (systemctl(1)).
+fn is_system_running(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
+    let all = units(call, &Request::List)?;
+    let state = |name: &str| all.iter().find(|unit| unit.id == name).map(|unit| unit.active_state.as_str());
+    let up = |name: &str| matches!(state(name), Some("active" | "activating"));
+    let word = if up("shutdown.target") {
+        "stopping"
+    } else if up("rescue.target") || up("emergency.target") || up("recovery.target") {
+        "maintenance"
+    } else if all.iter().any(|unit| unit.job == "start" && unit.id.ends_with(".target")) {
+        "starting"
+    } else if all.iter().any(|unit| unit.active_state == "failed") {
+        "degraded"
+    } else {
+        "running"
+    };
+    if !call.quiet {
+        writeln!(out, "{word}")?;
+    }
+    Ok(u8::from(word != "running"))
+}
+
+fn set_property(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
+    let [name, assignments @ ..] = call.operands.as_slice() else {
+        return Err(Failure::Usage("set-property wants a unit".into()));
+    };
+    if assignments.is_empty() {
+        return Err(Failure::Usage("set-property wants KEY=VALUE behind the unit".into()));
+    }
+    let name = UnitName::from_user(name)?;
+    // A file a key, so that a later call for the same key replaces the earlier one.
+    for assignment in assignments {
+        let text = settings::drop_in(&loader(call), &name, std::slice::from_ref(assignment))?;
+        let key = assignment.split('=').next().unwrap_or("");
+        let path = settings::write_drop_in(&base(call), &name, key, &text)?;
+        writeln!(out, "created {}", path.display())?;
+    }
+    reloaded(call)?;
+    if call.folders.is_none() {
+        simple(call, &Request::ApplyLimits(name.to_string()))?;
+    }
+    Ok(0)
+}
+
+fn environment(call: &Call, out: &mut Vec<u8>, set: &[String], unset: &[String]) -> Result<u8, Failure> {
+    match request(call, &Request::Environment { set: set.to_vec(), unset: unset.to_vec() })? {
+        Response::Done(lines) => {
+            if set.is_empty() && unset.is_empty() {
+                for line in lines {
+                    writeln!(out, "{line}")?;
+                }
+            }
+            Ok(0)
+        }
+        _ => Err(Failure::Answer),
+    }
 }
 
 /// Every fault of the named units (of all, if none is named): 1 if one is an error.

@@ -81,6 +81,11 @@ impl Cgroups {
         path.map(|path| format!("/{}", path.display())).unwrap_or_default()
     }
 
+    /// Its folder, while it has a cgroup.
+    pub(super) fn folder(&self, unit: UnitId) -> Option<&Path> {
+        self.of.get(&unit).map(|(path, _)| path.as_path())
+    }
+
     /// Whether it has no process. A unit without a cgroup has none.
     pub(super) fn is_empty(&self, unit: UnitId) -> bool {
         let Some((path, _)) = self.of.get(&unit) else { return true };

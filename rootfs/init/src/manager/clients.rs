@@ -50,6 +50,8 @@ pub(super) struct Client {
     /// Jobs that it waits for.
     jobs: Vec<JobId>,
     failed: Vec<(String, String)>,
+    /// Units that it waits for to be down.
+    down: Vec<UnitId>,
     waiting: bool,
 }
 
@@ -69,6 +71,7 @@ impl Manager {
                 output: Vec::new(),
                 jobs: Vec::new(),
                 failed: Vec::new(),
+                down: Vec::new(),
                 waiting: false,
             };
             self.clients.insert(id, client);
@@ -181,6 +184,29 @@ impl Manager {
                 return if force { self.end_by_force(how) } else { self.end(how) };
             }
             Request::Status => Response::Status(self.status_table()),
+            Request::WaitDown(names) => {
+                match names.iter().map(|name| self.known(name)).collect::<Result<Vec<_>, _>>() {
+                    Ok(units) => {
+                        if let Some(client) = self.clients.get_mut(&id) {
+                            client.down = units;
+                            client.waiting = true;
+                        }
+                        return self.clients_look_down();
+                    }
+                    Err(refused) => Response::Refused(refused),
+                }
+            }
+            Request::ApplyLimits(name) => match self.known(&name) {
+                Ok(unit) => {
+                    self.apply_limits(unit);
+                    Response::Done(Vec::new())
+                }
+                Err(refused) => Response::Refused(refused),
+            },
+            Request::Environment { set, unset } => match self.change_environment(&set, &unset) {
+                Ok(lines) => Response::Done(lines),
+                Err(refused) => Response::Refused(refused),
+            },
         };
         self.reply(id, &response);
     }
@@ -265,6 +291,43 @@ impl Manager {
         }
     }
 
+    /// Answers those whose units are all down by now.
+    pub(super) fn clients_look_down(&mut self) {
+        let mut answered = Vec::new();
+        for (id, client) in &mut self.clients {
+            if client.down.is_empty() {
+                continue;
+            }
+            client.down.retain(|unit| !self.engine.active(*unit).is_down());
+            if client.down.is_empty() {
+                client.waiting = false;
+                answered.push(*id);
+            }
+        }
+        for id in answered {
+            self.reply(id, &Response::Done(Vec::new()));
+        }
+    }
+
+    fn change_environment(&mut self, set: &[String], unset: &[String]) -> Result<Vec<String>, String> {
+        let plain = |name: &str| {
+            let word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            name.chars().all(word) && name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        };
+        for assignment in set {
+            if !assignment.split_once('=').is_some_and(|(name, value)| plain(name) && !value.contains('\0')) {
+                return Err(format!("`{assignment}` is not NAME=value"));
+            }
+        }
+        for (name, value) in set.iter().filter_map(|assignment| assignment.split_once('=')) {
+            self.environment.insert(name.to_owned(), value.to_owned());
+        }
+        for name in unset {
+            self.environment.remove(name);
+        }
+        Ok(self.environment.iter().map(|(name, value)| format!("{name}={value}")).collect())
+    }
+
     fn status_of(&self, id: UnitId) -> UnitStatus {
         let unit = self.engine.unit(id);
         let state = self.engine.state(id);
@@ -334,6 +397,8 @@ impl Manager {
             n_file_descriptor_store: self.stored_count(id),
             next_elapse_us: us(state.timer.as_ref().and_then(|timer| timer.next)),
             last_trigger_wall_us: state.timer.as_ref().and_then(|timer| timer.last_wall_us).unwrap_or(0),
+            times: self.times.get(&id).copied().unwrap_or_default(),
+            cgroup_folder: self.cgroups.folder(id).map(|path| path.display().to_string()).unwrap_or_default(),
         }
     }
 }

@@ -31,8 +31,10 @@ mod tell;
 pub use gate::Gate;
 pub use table::Table;
 
-use crate::control::{Ending, Verb};
-use crate::engine::{Action, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId};
+use crate::control::{Ending, Times, Verb};
+use crate::engine::{
+    Action, ActiveState, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId,
+};
 use crate::journal::{Journal, Limits};
 use crate::setup::End;
 use crate::unit::condition::{Machine, first_failed};
@@ -157,6 +159,10 @@ struct Manager {
     clock: TimerFd,
     /// Users reserved for running services with `DynamicUser=`.
     dynamic_users: HashMap<UnitId, (String, u32)>,
+    /// When units changed, for `systemd-analyze`.
+    times: HashMap<UnitId, Times>,
+    /// `systemctl set-environment`.
+    environment: std::collections::BTreeMap<String, String>,
     defects: u32,
     defect_deadline: Option<Duration>,
     patience: Duration,
@@ -243,6 +249,8 @@ impl Manager {
             ephemeral: BTreeSet::new(),
             clock,
             dynamic_users: HashMap::new(),
+            times: HashMap::new(),
+            environment: std::collections::BTreeMap::new(),
             defects: 0,
             defect_deadline: None,
             patience,
@@ -317,7 +325,11 @@ impl Manager {
             Action::FindMain(unit) => self.find_main(unit),
             Action::Release(unit) => self.release(unit),
             Action::Changed { unit, from, to } => {
+                self.note_time(unit, from, to);
                 self.tell_change(unit, from, to);
+                if to.is_down() {
+                    self.clients_look_down();
+                }
                 self.gate_changed(to);
             }
             Action::JobDone { job, unit, kind, result } => self.job_done(job, unit, kind, result),
@@ -333,6 +345,23 @@ impl Manager {
             Action::ReadStamp(unit) => self.read_stamp(unit),
             Action::WriteStamp(unit) => self.write_stamp(unit),
             Action::Log { unit, severity, notice } => self.tell(unit, severity as u8, &notice.to_string()),
+        }
+    }
+
+    fn note_time(&mut self, unit: UnitId, from: ActiveState, to: ActiveState) {
+        let now_us = now().as_micros() as u64;
+        let times = self.times.entry(unit).or_default();
+        if from.is_down() && !to.is_down() {
+            times.inactive_exit_us = now_us;
+        }
+        if to.is_active() && !from.is_active() {
+            times.active_enter_us = now_us;
+        }
+        if from.is_active() && !to.is_active() {
+            times.active_exit_us = now_us;
+        }
+        if to.is_down() && !from.is_down() {
+            times.inactive_enter_us = now_us;
         }
     }
 

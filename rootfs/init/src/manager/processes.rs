@@ -143,6 +143,24 @@ impl Manager {
         Ok(passed)
     }
 
+    /// Sets the limits of a running unit again, after its files were read again.
+    pub(super) fn apply_limits(&mut self, unit: UnitId) {
+        if self.cgroups.folder(unit).is_none() {
+            return; // they are set when it starts
+        }
+        let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
+        let limits = service.context.cgroup.clone();
+        // It has its cgroup, so neither slice nor name are looked at.
+        match self.cgroups.enter(unit, "", "", &limits, None) {
+            Ok((_, failed)) => {
+                for limit in failed {
+                    self.tell(Some(unit), 4, &format!("limit not set: {limit}"));
+                }
+            }
+            Err(error) => self.tell(Some(unit), 4, &format!("limits not set: {error}")),
+        }
+    }
+
     /// A child came to its program, or failed on the way.
     pub(super) fn outcome_ready(&mut self, pid: i32) {
         let Some(process) = self.processes.by_pid.get_mut(&pid) else { return };

@@ -170,10 +170,14 @@ impl Manager {
         context: &Context,
         user: Option<&accounts::User>,
     ) -> Result<BTreeMap<String, String>, SpawnError> {
-        let mut found: BTreeMap<String, String> = BTreeMap::new();
+        // `systemctl set-environment`; what is set below wins.
+        let mut found: BTreeMap<String, String> = self.environment.clone();
         let mut set = |key: &str, value: &str| _ = found.insert(key.to_owned(), value.to_owned());
-        set("PATH", SEARCH);
-        set("LANG", "C.UTF-8");
+        for (name, default) in [("PATH", SEARCH), ("LANG", "C.UTF-8")] {
+            if !self.environment.contains_key(name) {
+                set(name, default);
+            }
+        }
         if let Some(user) = user {
             set("USER", &user.name);
             set("LOGNAME", &user.name);

@@ -175,7 +175,7 @@ fn holds(condition: &Condition, machine: &Machine) -> bool {
                 || glob(condition.argument.as_bytes(), machine.hostname.as_bytes())
         }
         Test::Architecture => matches!(condition.argument.as_str(), "x86-64" | "native"),
-        test => super::probe::holds(test, &condition.argument, machine),
+        test => super::probe::holds(test, &condition.argument),
     };
     found != condition.negated
 }

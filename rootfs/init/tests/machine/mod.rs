@@ -175,6 +175,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            for entry in self.journal() {
+                eprintln!("{}", entry.message);
+            }
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
         remove_cgroups(&self.cgroup);

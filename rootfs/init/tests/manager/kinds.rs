@@ -330,12 +330,3 @@ fn idle_services_stored_descriptors_and_reloads() {
     assert_eq!(machine.state("reload.service"), "active (running)");
     assert_eq!(machine.end(Ending::Reboot), "Reboot");
 }
-
-/// Shows what a machine said when its test fails.
-pub(super) fn tell(machine: &Machine) {
-    if std::thread::panicking() {
-        for entry in machine.journal() {
-            eprintln!("{}", entry.message);
-        }
-    }
-}
