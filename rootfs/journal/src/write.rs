@@ -190,8 +190,10 @@ impl Writer {
             self.rotate(stamp.realtime_us);
         }
         if self.open.is_none() {
-            let folder = self.folder.clone();
-            match with_room(&folder, None, || self.create(stamp.realtime_us)) {
+            let (folder, mut closed) = (self.folder.clone(), std::mem::take(&mut self.closed));
+            let created = with_room(&folder, None, &mut closed, || self.create(stamp.realtime_us));
+            self.closed = closed;
+            match created {
                 Ok(open) => self.open = Some(open),
                 Err(_) => {
                     self.lost += 1;
@@ -215,7 +217,7 @@ impl Writer {
             return;
         }
         let own = Some(open.header.first_sequence);
-        if with_room(&self.folder, own, || open.write()).is_err() {
+        if with_room(&self.folder, own, &mut self.closed, || open.write()).is_err() {
             // What was written before stays readable without an index.
             self.lost += open.collected_entries;
             self.open = None;
@@ -234,7 +236,7 @@ impl Writer {
             open.close();
             // If that failed, the segment is read without its index, and repaired later.
             let own = Some(open.header.first_sequence);
-            if with_room(&self.folder, own, || open.write()).is_ok() {
+            if with_room(&self.folder, own, &mut self.closed, || open.write()).is_ok() {
                 self.closed.push(open.file);
             }
         }
@@ -445,11 +447,14 @@ impl Open {
 fn with_room<T>(
     folder: &Path,
     own: Option<u64>,
+    closed: &mut Vec<File>,
     mut act: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {
     loop {
         match act() {
             Err(error) if error.kind() == io::ErrorKind::StorageFull => {
+                // The space of a removed file is free once nobody has it open.
+                closed.clear();
                 let own = own.map(|own| folder.join(folder::name(own)));
                 let paths = folder::segments(folder).unwrap_or_default();
                 let oldest = paths.into_iter().find(|path| Some(path) != own.as_ref());

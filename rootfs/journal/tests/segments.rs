@@ -296,6 +296,7 @@ fn a_full_disk_gives_up_the_oldest_and_counts_what_it_cannot_keep() {
             for path in segments(&path).unwrap() {
                 fs::remove_file(path).unwrap();
             }
+            drop(writer.sync()); // it has the files that were closed still open
             let mut hog = fs::File::create(folder.path().join("hog")).unwrap();
             while hog.write_all(&[1; 4096]).is_ok() {}
             fill(&mut writer, 5000, 10);
