@@ -301,6 +301,7 @@ fn a_full_disk_gives_up_the_oldest_and_counts_what_it_cannot_keep() {
             while hog.write_all(&[1; 4096]).is_ok() {}
             fill(&mut writer, 5000, 10);
             assert_eq!(writer.take_lost(), 10);
+            drop(hog);
             fs::remove_file(folder.path().join("hog")).unwrap();
             fill(&mut writer, 6000, 10);
             assert_eq!(writer.take_lost(), 0);
