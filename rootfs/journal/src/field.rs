@@ -6,11 +6,12 @@ pub const NAME_MAX: usize = 64;
 /// Fields that the index knows. Others are found by reading, which is slower.
 ///
 /// Values of these repeat a lot, so they are also stored once a segment and referred to.
-const INDEXED: [&[u8]; 20] = [
+const INDEXED: [&[u8]; 21] = [
     b"COREDUMP_UNIT",
     b"JOB_RESULT",
     b"JOB_TYPE",
     b"MESSAGE_ID",
+    b"OBJECT_SYSTEMD_UNIT",
     b"PRIORITY",
     b"SYSLOG_FACILITY",
     b"SYSLOG_IDENTIFIER",

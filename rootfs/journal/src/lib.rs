@@ -4,15 +4,17 @@
 //! wanted. The daemon is in [`daemon`], the command in [`journalctl`]. There is no remote
 //! protocol and no seal: `journalctl -o export` is what others take.
 
-//DAEMON
+pub mod daemon;
 mod entry;
 pub mod field;
 mod folder;
-//CTL
+pub mod journalctl;
 mod query;
 mod read;
+pub mod native;
 pub mod segment;
 pub mod show;
+pub mod sockets;
 pub mod time;
 mod verify;
 mod write;

@@ -21,11 +21,13 @@ impl Query {
         Self::Field(crate::field::join(name, value))
     }
 
-    /// Entries of a unit: said by it, or about it by PID 1 or a core dump's handler.
+    /// Entries of a unit: said by it, or about it by PID 1, the journal or
+    /// a core dump's handler.
     pub fn unit(unit: &str) -> Self {
         Self::Any(vec![
             Self::field("_SYSTEMD_UNIT", unit),
             Self::Every(vec![Self::field("UNIT", unit), Self::field("_PID", "1")]),
+            Self::Every(vec![Self::field("OBJECT_SYSTEMD_UNIT", unit), Self::field("_UID", "0")]),
             Self::Every(vec![Self::field("COREDUMP_UNIT", unit), Self::field("_UID", "0")]),
         ])
     }

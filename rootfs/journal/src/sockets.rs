@@ -67,6 +67,16 @@ pub fn make_one(path: &Path, purpose: Purpose) -> io::Result<OwnedFd> {
     Ok(made)
 }
 
+/// Lets `/dev/log` lead to the syslog socket, when the sockets are in the appliance's folder.
+/// Without it, syslog(3) is silent and all else works.
+pub fn link_dev_log(folder: &Path) {
+    let target = Path::new(RUNTIME).join(name_of(Purpose::Syslog));
+    if folder == Path::new(RUNTIME) && fs::read_link("/dev/log").ok().as_deref() != Some(&target) {
+        let _ = fs::remove_file("/dev/log");
+        let _ = std::os::unix::fs::symlink(target, "/dev/log");
+    }
+}
+
 /// The path of a socket's name in a folder.
 pub(crate) fn name_of(purpose: Purpose) -> &'static str {
     ALL.iter().find(|(known, _)| *known == purpose).map_or("", |(_, name)| name)

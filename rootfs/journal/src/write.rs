@@ -177,6 +177,11 @@ impl Writer {
         ))
     }
 
+    /// How much is kept.
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     /// Changes how much is kept.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;

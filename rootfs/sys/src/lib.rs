@@ -13,5 +13,6 @@ pub mod mount;
 pub mod power;
 pub mod process;
 pub mod random;
+pub mod receive;
 pub mod uevent;
 pub mod watchdog;

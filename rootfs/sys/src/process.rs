@@ -203,8 +203,11 @@ pub struct Plan {
     pub programs: Vec<CString>,
     /// Arguments.
     pub arguments: Vec<CString>,
-    /// `NAME=value`; `LISTEN_PID`-like variables that need the child's own pid are not here.
+    /// `NAME=value`. `LISTEN_PID`, which only the child knows, is added when there is something
+    /// in [`Plan::passed`]; `LISTEN_FDS` and `LISTEN_FDNAMES` are the caller's.
     pub environment: Vec<CString>,
+    /// Descriptors that the program gets from 3 on (sd_listen_fds(3)).
+    pub passed: Vec<OwnedFd>,
     /// stdin, stdout, stderr.
     pub streams: [Stream; 3],
     /// Folders made as root.
@@ -285,7 +288,11 @@ pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
     let pointers = |list: &[CString]| -> Vec<*const libc::c_char> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
-    let (argv, envp) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let (argv, mut envp) = (pointers(&plan.arguments), pointers(&plan.environment));
+    let mut passing = Passing { pid: *LISTEN_PID, moved: plan.passed.iter().map(AsRawFd::as_raw_fd).collect() };
+    if !plan.passed.is_empty() {
+        envp.insert(0, passing.pid.as_ptr().cast());
+    }
     let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
         args.flags = CLONE_INTO_CGROUP;
@@ -298,7 +305,7 @@ pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
     let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
-        0 => run_child(plan, &argv, &envp, write.as_raw_fd()),
+        0 => run_child(plan, &argv, &envp, write.as_raw_fd(), &mut passing),
         pid => Ok(Child { pid: pid as i32, outcome: read }),
     }
 }
@@ -323,8 +330,14 @@ pub fn read_outcome(outcome: BorrowedFd<'_>) -> io::Result<Outcome> {
 }
 
 /// In the child: everything, then execve; a failure goes into the pipe and the exit code.
-fn run_child(plan: &Plan, argv: &[*const libc::c_char], envp: &[*const libc::c_char], pipe: RawFd) -> ! {
-    let step = match prepare(plan, pipe) {
+fn run_child(
+    plan: &Plan,
+    argv: &[*const libc::c_char],
+    envp: &[*const libc::c_char],
+    mut pipe: RawFd,
+    passing: &mut Passing,
+) -> ! {
+    let step = match prepare(plan, &mut pipe, passing) {
         Err(step) => step,
         Ok(()) => {
             let mut error = libc::ENOENT;
@@ -356,7 +369,7 @@ fn check(result: impl Into<i64>, step: Step) -> Result<(), Step> {
     if result.into() < 0 { Err(step) } else { Ok(()) }
 }
 
-fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+fn prepare(plan: &Plan, pipe: &mut RawFd, passing: &mut Passing) -> Result<(), Step> {
     // SAFETY: here and in the blocks below, plain system calls on numbers, on C strings of `plan`, or
     // on local structures of the documented layout. None allocates, locks or runs a handler.
     // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
@@ -392,7 +405,7 @@ fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
         }
         libc::umask(plan.umask);
     }
-    streams(plan, pipe)?;
+    streams(plan, pipe, passing)?;
     // SAFETY: as above.
     unsafe {
         if let Some(text) = &plan.oom_score_adjust {
@@ -451,8 +464,44 @@ fn prepare(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
     Ok(())
 }
 
-/// Makes descriptors 0, 1 and 2 and closes all others but the pipe, which execve closes.
-fn streams(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
+/// Room for what the child alone can fill in, made before it is forked.
+struct Passing {
+    /// `LISTEN_PID=`, digits, NUL.
+    pid: [u8; 24],
+    /// The numbers of [`Plan::passed`].
+    moved: Vec<RawFd>,
+}
+
+const LISTEN_PID: &[u8; 24] = b"LISTEN_PID=\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
+/// Puts the passed descriptors at 3 and up, and the child's own pid into `LISTEN_PID`.
+fn pass(passing: &mut Passing, pipe: &mut RawFd) -> Result<(), Step> {
+    let end = FIRST_PASSED + passing.moved.len() as RawFd;
+    // SAFETY: fcntl(2), dup2(2) and getpid(2) on numbers. All are moved above the targets first,
+    // the pipe too, so that no dup2 hits a source. The originals are closed with all others.
+    unsafe {
+        *pipe = libc::fcntl(*pipe, libc::F_DUPFD_CLOEXEC, end);
+        check(*pipe, Step::Fds)?;
+        for fd in &mut passing.moved {
+            *fd = libc::fcntl(*fd, libc::F_DUPFD, end);
+            check(*fd, Step::Fds)?;
+        }
+        for (fd, target) in passing.moved.iter().zip(FIRST_PASSED..) {
+            check(libc::dup2(*fd, target), Step::Fds)?;
+        }
+        let mut pid = libc::getpid();
+        let digits = 1 + pid.checked_ilog10().unwrap_or(0) as usize;
+        for place in passing.pid[11..11 + digits].iter_mut().rev() {
+            *place = b'0' + (pid % 10) as u8;
+            pid /= 10;
+        }
+    }
+    Ok(())
+}
+
+/// Makes descriptors 0, 1 and 2 and those that are passed, and closes all others but the pipe,
+/// which execve closes.
+fn streams(plan: &Plan, pipe: &mut RawFd, passing: &mut Passing) -> Result<(), Step> {
     for (target, stream) in plan.streams.iter().enumerate() {
         let target = target as RawFd;
         let step = [Step::Stdin, Step::Stdout, Step::Stderr][target as usize];
@@ -474,11 +523,15 @@ fn streams(plan: &Plan, pipe: RawFd) -> Result<(), Step> {
             }
         }
     }
+    if !passing.moved.is_empty() {
+        pass(passing, pipe)?;
+    }
     // SAFETY: close_range(2) on numbers; the pipe is left out of both ranges.
     unsafe {
-        let pipe = pipe as libc::c_uint;
-        if pipe > 3 {
-            libc::syscall(libc::SYS_close_range, 3, pipe - 1, 0);
+        let pipe = *pipe as libc::c_uint;
+        let first = FIRST_PASSED as libc::c_uint + passing.moved.len() as libc::c_uint;
+        if pipe > first {
+            libc::syscall(libc::SYS_close_range, first, pipe - 1, 0);
         }
         libc::syscall(libc::SYS_close_range, pipe + 1, libc::c_uint::MAX, 0);
     }
@@ -602,6 +655,7 @@ mod tests {
             programs: vec![c("/nonexistent/first"), c(program)],
             arguments: arguments.iter().map(|text| c(text)).collect(),
             environment: vec![c("PATH=/usr/bin:/bin")],
+            passed: vec![],
             streams: [Stream::Open(c("/dev/null"), libc::O_RDONLY), Stream::Fd(stdout), Stream::Same],
             folders: vec![],
             groups: None,
@@ -646,6 +700,15 @@ mod tests {
             "umask; ulimit -Sn; ulimit -Hn; grep NoNewPrivs /proc/self/status; ls /proc/self/fd | wc -l; pwd";
         let text = output(plan("/bin/sh", &["sh", "-c", script], null()));
         assert_eq!(text, "0027\n100\n200\nNoNewPrivs:\t1\n4\n/\n");
+    }
+
+    #[test]
+    fn passed_descriptors_are_from_3_on_and_the_pid_is_the_childs() {
+        let script = "test $LISTEN_PID = $$ && readlink /proc/self/fd/3 /proc/self/fd/4; ls /proc/self/fd | wc -l";
+        let mut plan = plan("/bin/sh", &["sh", "-c", script], null());
+        let open = |path: &str| OwnedFd::from(std::fs::File::open(path).unwrap());
+        plan.passed = vec![open("/dev/zero"), open("/dev/full")];
+        assert_eq!(output(plan), "/dev/zero\n/dev/full\n6\n");
     }
 
     #[test]
