@@ -1,17 +1,19 @@
 //! The applets and their names.
 
 use init::bless;
-use init::control::{Request, Response, SOCKET, client, journalctl, systemctl};
+use init::control::{Request, Response, SOCKET, client, systemctl};
+use journal::{daemon, journalctl};
 use std::path::Path;
 use std::process::ExitCode;
 
 type Applet = fn(&str, &[String]) -> ExitCode;
 
-const APPLETS: [(&str, Applet); 9] = [
+const APPLETS: [(&str, Applet); 10] = [
     ("bless", bless),
     ("halt", power),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("journald", journald),
     ("poweroff", power),
     ("reboot", power),
     ("shutdown", shutdown),
@@ -35,6 +37,10 @@ fn systemctl(_: &str, arguments: &[String]) -> ExitCode {
 
 fn journalctl(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(journalctl::main(arguments))
+}
+
+fn journald(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(daemon::main(arguments))
 }
 
 /// `reboot`, `poweroff`, `halt`, with `-f`.

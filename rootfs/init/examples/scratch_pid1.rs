@@ -2,9 +2,9 @@
 //!
 //!     unshare --fork --pid --mount --mount-proc scratch_pid1 DIR CGROUP [READY_TIMEOUT_S]
 //!
-//! Units are in DIR/etc and DIR/units; sockets come to DIR/run and the journal to DIR/journal;
-//! the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
+//! Units are in DIR/etc and DIR/units; sockets come to DIR/run; the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
 //!
+//! `scratch_pid1 journald ARGUMENT…` is the journal's daemon, for a unit systemd-journald.service.
 //! `scratch_pid1 notify MESSAGE…` is a service: it sends the messages to `$NOTIFY_SOCKET` and waits.
 
 use init::manager::{Gate, Options, Paths, Table, run};
@@ -21,6 +21,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(("notify", messages)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return notify(messages);
     }
+    if let Some(("journald", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        let code = journal::daemon::main(rest);
+        return if code == 0 { Ok(()) } else { Err("journald failed".into()) };
+    }
     let [folder, cgroup, rest @ ..] = arguments.as_slice() else {
         return Err("usage: scratch_pid1 DIR CGROUP [READY_TIMEOUT_S]".into());
     };
@@ -30,7 +34,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         paths: Paths {
             runtime: folder.join("run"),
             cgroup: cgroup.into(),
-            journal: Some(folder.join("journal")),
             console: "/proc/self/fd/1".into(),
         },
         loader: Loader { folders: vec![folder.join("etc"), folder.join("units")], facts: Facts::read() },

@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
-use init::journal::{Entry, Filter, read};
+use journal::{Entry, Query, Span, read};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -38,8 +38,12 @@ fn cgroup_root() -> PathBuf {
     found.expect("this test needs a cgroup v2 tree: mount -t cgroup2 none /sys/fs/cgroup/unified")
 }
 
-const TARGETS: [(&str, &str); 8] = [
-    ("sysinit.target", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"),
+const TARGETS: [(&str, &str); 9] = [
+    (
+        "systemd-journald.service",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nStandardOutput=null\nRestart=always\nRestartSec=0\nExecStart=@PID1@ journald --runtime @DIR@/run/journal \\\n --folder @DIR@/journal --config /nonexistent --console /dev/null --no-kmsg\n",
+    ),
+    ("sysinit.target", "[Unit]\nWants=systemd-journald.service\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"),
     ("basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("boot-complete.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
@@ -159,13 +163,14 @@ impl Machine {
     }
 
     fn journal(&self) -> Vec<Entry> {
-        read(&self.path("journal"), &Filter::default()).collect()
+        read(&self.path("journal"), &Query::All, Span::default(), false).unwrap().collect()
     }
 
     /// What a unit said itself.
     fn said_by(&self, unit: &str) -> Vec<String> {
-        let entries = self.journal().into_iter().filter(|entry| entry.unit == unit && entry.pid != 1);
-        entries.map(|entry| entry.message).collect()
+        let query = Query::field("_SYSTEMD_UNIT", unit);
+        let entries = read(&self.path("journal"), &query, Span::default(), false).unwrap();
+        entries.map(|entry| entry.text("MESSAGE")).collect()
     }
 }
 
@@ -210,9 +215,12 @@ fn boots_runs_in_order_and_ends_in_reverse() {
     assert_eq!(machine.end(Ending::Poweroff), "PowerOff");
     assert_eq!(machine.said_by("b.service"), ["pre", "one", "two", "b stops"]);
     let journal = machine.journal();
-    let two = journal.iter().find(|entry| entry.message == "two").unwrap();
-    assert_eq!((two.priority, two.identifier.as_str(), two.boot_id.len()), (3, "sh", 32));
-    let at = |text: &str| journal.iter().position(|entry| entry.message.contains(text)).unwrap();
+    let two = journal.iter().find(|entry| entry.text("MESSAGE") == "two").unwrap();
+    assert_eq!(two.priority(), 3);
+    assert_eq!((two.text("SYSLOG_IDENTIFIER").as_str(), two.text("_BOOT_ID").len()), ("sh", 32));
+    let started = journal.iter().find(|entry| entry.text("UNIT") == "a.service").unwrap();
+    assert_eq!(started.text("MESSAGE_ID"), "39f53479d3a045ac8e11786248231fbf");
+    let at = |text: &str| journal.iter().position(|entry| entry.text("MESSAGE").contains(text)).unwrap();
     assert!(at("Started b.service") < at("Started a.service"), "start order");
     assert!(at("Stopped a.service") < at("Stopped b.service"), "stop order");
     assert!(at("a stops") < at("b stops"));
@@ -317,7 +325,7 @@ fn processes_get_their_context_and_failures_name_the_step() {
         ]
     );
     let journal = machine.journal();
-    let has = |text: &str| journal.iter().any(|entry| entry.message.contains(text));
+    let has = |text: &str| journal.iter().any(|entry| entry.text("MESSAGE").contains(text));
     assert!(has("failed at step EXEC: No such file or directory"), "{journal:#?}");
     assert!(has("user whoisthis does not exist"));
     println!("PID 1 {}", machine.said_by("memory.service")[0]);
@@ -417,7 +425,7 @@ fn five_hundred_units_stay_small_and_orphans_are_reaped() {
         "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'grep VmRSS /proc/1/status; cat /proc/[0-9]*/stat | grep -c \") Z \" || :'\n",
     ));
     let mut machine = Machine::boot(&units, None);
-    machine.until("504 active");
+    machine.until("505 active");
     machine.until("slipway: ready");
     assert_eq!(machine.jobs(Verb::Start, "count"), []);
     machine.end(Ending::Reboot);

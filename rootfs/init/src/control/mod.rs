@@ -3,7 +3,6 @@
 //! The socket is root's alone. [`client`] is the near end; the far end is in [`crate::manager`].
 
 pub mod client;
-pub mod journalctl;
 mod status;
 pub mod systemctl;
 

@@ -1,8 +1,8 @@
 //! A unit in words, for `systemctl status` and `systemctl show`.
 
 use super::UnitStatus;
-use crate::journal::{self, Filter};
 use crate::unit::Facts;
+use journal::{Query, Span};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -89,19 +89,14 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
     if !unit.control_group.is_empty() {
         row("CGroup", unit.control_group.clone());
     }
-    let filter = Filter { unit: Some(unit.id.clone()), boot_id: Some(Facts::read().boot_id), priority: None };
-    let mut last = std::collections::VecDeque::new();
-    for entry in journal::read(Path::new(journal::FOLDER), &filter) {
-        last.push_back(entry);
-        if last.len() > lines {
-            last.pop_front();
-        }
-    }
+    let query = Query::unit(&unit.id).and(Query::field("_BOOT_ID", Facts::read().boot_id));
+    let newest = journal::read(Path::new(journal::FOLDER), &query, Span::default(), true);
+    let last: Vec<_> = newest.into_iter().flatten().take(lines).collect();
     if !last.is_empty() {
         out.push('\n');
     }
-    for entry in last {
-        let _ = writeln!(out, "{}", super::journalctl::short(&entry));
+    for entry in last.iter().rev() {
+        let _ = writeln!(out, "{}", journal::show::short(entry));
     }
     out
 }

@@ -1,8 +1,8 @@
 //! PID 1's main loop: one thread, one epoll, everything that the [`crate::engine`] decides carried out.
 //!
 //! [`run`] starts the default target and comes back when the machine is to end, with every unit
-//! stopped and every process gone. It never waits for a child, a pipe, a client or the journal's
-//! disk: those are all events. Signals: SIGCHLD reaps, SIGINT (ctrl-alt-del) and SIGTERM reboot,
+//! stopped and every process gone. It never waits for a child, a pipe, a client or the journal:
+//! those are all events. Signals: SIGCHLD reaps, SIGINT (ctrl-alt-del) and SIGTERM reboot,
 //! SIGPWR switches off. The appliance's whole boot around it is in [`boot`].
 
 mod accounts;
@@ -12,8 +12,8 @@ mod clients;
 mod console;
 mod end;
 mod gate;
+mod log;
 mod notify;
-mod output;
 mod poll;
 mod processes;
 mod spawn;
@@ -25,7 +25,6 @@ pub use table::Table;
 
 use crate::control::{Ending, Verb};
 use crate::engine::{Action, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId};
-use crate::journal::{Journal, Limits};
 use crate::setup::End;
 use crate::unit::condition::{Machine, first_failed};
 use crate::unit::load::Loader;
@@ -43,8 +42,6 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// The cgroup v2 folder below which slices are made.
     pub cgroup: PathBuf,
-    /// The journal's folder; `None` keeps no journal.
-    pub journal: Option<PathBuf>,
     /// The console.
     pub console: PathBuf,
 }
@@ -54,7 +51,6 @@ impl Default for Paths {
         Self {
             runtime: "/run/systemd".into(),
             cgroup: "/sys/fs/cgroup".into(),
-            journal: Some(crate::journal::FOLDER.into()),
             console: "/dev/console".into(),
         }
     }
@@ -114,12 +110,10 @@ struct Manager {
     machine: Machine,
     engine: Engine,
     poll: Poll,
-    journal: Journal,
+    log: log::Log,
     console: console::Console,
-    boot_id: String,
     processes: processes::Processes,
     cgroups: cgroup::Cgroups,
-    outputs: HashMap<u64, output::Output>,
     clients: HashMap<u64, clients::Client>,
     notify: notify::Socket,
     listener: clients::Listener,
@@ -159,14 +153,9 @@ impl Manager {
         let Options { paths, loader, machine, target, wishes, gate, table, watchdog } = options;
         sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
         let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
-        // Before the journal's thread is made, which inherits the mask.
         let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
-        let journal = match &paths.journal {
-            Some(folder) => {
-                Journal::start(folder.clone(), Limits::of(folder)).map_err(io_error("journal thread"))?
-            }
-            None => Journal::nowhere(),
-        };
+        let log = log::Log::start(&paths.runtime.join("journal"), &mut poll)
+            .map_err(io_error("the journal's sockets"))?;
         let notify =
             notify::Socket::bind(&paths.runtime.join("notify")).map_err(io_error("notify socket"))?;
         let listener =
@@ -176,7 +165,6 @@ impl Manager {
         poll.add(&notify, Source::Notify).map_err(io_error("epoll_ctl"))?;
         poll.add(&listener, Source::Listener).map_err(io_error("epoll_ctl"))?;
         poll.add(&cgroups, Source::Cgroups).map_err(io_error("epoll_ctl"))?;
-        let boot_id = loader.facts.boot_id.clone();
         let console = console::Console::open(&paths.console);
         Ok(Self {
             paths,
@@ -184,12 +172,10 @@ impl Manager {
             machine,
             engine: Engine::new(),
             poll,
-            journal,
+            log,
             console,
-            boot_id,
             processes: processes::Processes::default(),
             cgroups,
-            outputs: HashMap::new(),
             clients: HashMap::new(),
             notify,
             listener,
@@ -218,7 +204,7 @@ impl Manager {
                 Source::Client(id) => self.client_ready(id),
                 Source::Outcome(pid) => self.outcome_ready(pid),
                 Source::Adopted(pid) => self.adopted_ended(pid),
-                Source::Output(id) => self.output_ready(id),
+                Source::Log => self.log_ready(),
             }
             self.settle();
         }
@@ -264,7 +250,7 @@ impl Manager {
             }
             Action::JobDone { job, unit, kind, result } => self.job_done(job, unit, kind, result),
             Action::Emergency(unit, action) => self.emergency(unit, action),
-            Action::Log { unit, severity, notice } => self.tell(unit, severity as u8, &notice.to_string()),
+            Action::Log { unit, severity, notice } => self.tell_notice(unit, severity as u8, &notice),
         }
     }
 

@@ -20,7 +20,8 @@ pub(super) enum Source {
     Outcome(i32),
     /// The end of a process that another one may be the parent of.
     Adopted(i32),
-    Output(u64),
+    /// The journal takes entries again.
+    Log,
 }
 
 pub(super) struct Poll {

@@ -77,7 +77,10 @@ impl Manager {
         index: usize,
         role: Role,
     ) -> Result<(), super::spawn::SpawnError> {
-        let Prepared { plan, outputs, slice, limits } = self.prepare(unit, phase, index)?;
+        let Prepared { plan, unheard, slice, limits } = self.prepare(unit, phase, index)?;
+        if let Some(error) = unheard {
+            self.tell(Some(unit), 4, &format!("what it says is lost: {error}"));
+        }
         let name = self.engine.unit(unit).name.clone();
         let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits) {
             Ok((fd, failed)) => {
@@ -92,14 +95,11 @@ impl Manager {
             }
         };
         let child = sys::process::spawn(&plan, cgroup.as_ref().map(AsFd::as_fd))?;
-        drop(plan); // and with it the write ends of the pipes
+        drop(plan); // and with it our copies of its streams
         let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
         self.processes.childless = false;
         self.processes
             .insert(child.pid, Process { unit, role, outcome: Some((child.outcome, token)), end: None });
-        for pending in outputs {
-            self.watch_output(unit, child.pid, pending);
-        }
         Ok(())
     }
 
@@ -168,7 +168,6 @@ impl Manager {
         self.outcome_ready(pid);
         if let Some(process) = self.forget(pid) {
             let (unit, role) = (process.unit, process.role);
-            self.hear_out(unit);
             let cgroup_empty = self.cgroups.is_empty(unit);
             self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
         }

@@ -1,7 +1,7 @@
 //! From a unit's `Exec…=` line and context to a [`Plan`] that the child carries out
 //! (systemd.exec(5)).
 
-use super::output::Pending;
+use super::log::{DAEMON, Header};
 use super::{Manager, accounts};
 use crate::engine::{ExitStatus, Role, UnitId};
 use crate::unit::command::environment_file;
@@ -13,7 +13,6 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use sys::process::{Folder, Plan, Step, Stream as ChildStream};
@@ -44,7 +43,8 @@ pub(super) enum SpawnError {
 /// Everything for one process.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) outputs: Vec<Pending>,
+    /// Why the journal will not hear it.
+    pub(super) unheard: Option<io::Error>,
     pub(super) slice: String,
     pub(super) limits: BTreeMap<&'static str, String>,
 }
@@ -83,7 +83,14 @@ impl Manager {
         groups.sort_unstable();
         groups.dedup();
 
-        let environment = self.environment(id, phase, context, user.as_ref())?;
+        let mut environment = self.environment(id, phase, context, user.as_ref())?;
+        let mut passed = Vec::new();
+        if unit.name.as_str() == DAEMON && phase == Phase::Start {
+            let (sockets, names) = self.log.passed()?;
+            environment.insert("LISTEN_FDS".into(), sockets.len().to_string());
+            environment.insert("LISTEN_FDNAMES".into(), names);
+            passed = sockets;
+        }
         let arguments = command.arguments(&environment);
         let programs = if command.program.starts_with('/') {
             vec![c(command.program.as_str(), "the program")?]
@@ -92,7 +99,7 @@ impl Manager {
                 SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
             paths.collect::<Result<_, _>>()?
         };
-        let (streams, outputs) = self.streams(id, &command.program, context)?;
+        let (streams, unheard) = self.streams(id, &command.program, context)?;
         let privileged = command.privileged;
         let directory = match &context.working_directory {
             None => Some((PathBuf::from("/"), false)),
@@ -108,6 +115,7 @@ impl Manager {
                 .iter()
                 .map(|(key, value)| c(format!("{key}={value}"), "the environment"))
                 .collect::<Result<_, _>>()?,
+            passed,
             streams,
             folders: folders(context)?,
             groups: gid.or(groups.first().map(|_| 0)).filter(|_| !privileged).map(|gid| (gid, groups)),
@@ -126,7 +134,7 @@ impl Manager {
             ignore_sigpipe: context.ignore_sigpipe,
         };
         let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
-        Ok(Prepared { plan, outputs, slice: slice_path(slice), limits: context.cgroup.clone() })
+        Ok(Prepared { plan, unheard, slice: slice_path(slice), limits: context.cgroup.clone() })
     }
 
     fn environment(
@@ -208,7 +216,7 @@ impl Manager {
         id: UnitId,
         program: &str,
         context: &Context,
-    ) -> Result<([ChildStream; 3], Vec<Pending>), SpawnError> {
+    ) -> Result<([ChildStream; 3], Option<io::Error>), SpawnError> {
         let tty = || path_c(&context.tty_path);
         let null = |flags| Ok::<_, SpawnError>(ChildStream::Open(c("/dev/null", "a path")?, flags));
         let stdin = match &context.stdin {
@@ -216,7 +224,7 @@ impl Manager {
             Stream::File(path) => ChildStream::Open(path_c(path)?, O_RDONLY),
             _ => null(O_RDONLY)?,
         };
-        let mut outputs = Vec::new();
+        let mut unheard = None;
         let base = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
         let identifier = context.syslog_identifier.clone().or(base);
         let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
@@ -230,30 +238,29 @@ impl Manager {
                 Stream::File(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT),
                 Stream::Append(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_APPEND),
                 Stream::Truncate(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_TRUNC),
-                Stream::Journal | Stream::JournalAndConsole => {
-                    let (read, write) = pipe()?;
-                    outputs.push(Pending {
-                        fd: read,
+                Stream::Journal | Stream::JournalAndConsole if self.has_journal() => {
+                    let header = Header {
                         identifier: identifier.clone(),
+                        unit: self.engine.unit(id).name.as_str().to_owned(),
                         priority: context.syslog_level,
                         level_prefix: context.syslog_level_prefix,
                         console: *stream == Stream::JournalAndConsole,
-                    });
-                    ChildStream::Fd(write)
+                    };
+                    match self.log.stream(&header) {
+                        Ok(stream) => ChildStream::Fd(stream),
+                        Err(error) => {
+                            unheard = Some(error);
+                            null(O_WRONLY)?
+                        }
+                    }
                 }
+                Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
             })
         };
         let stdout = output(&context.stdout, true)?;
         let stderr = output(&context.stderr, false)?;
-        Ok(([stdin, stdout, stderr], outputs))
+        Ok(([stdin, stdout, stderr], unheard))
     }
-}
-
-/// A pipe whose read end, ours, does not block; the write end is the service's, and does.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    nix::fcntl::fcntl(read.as_fd(), nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((read, write))
 }
 
 /// A small regular file; what else a service may put in its place could block, or never end.
