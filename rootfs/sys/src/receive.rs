@@ -5,8 +5,9 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg};
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 
-/// Descriptors taken of one message; the kernel closes more.
-const DESCRIPTORS: usize = 16;
+/// The most descriptors that a message can have (`SCM_MAX_FD`, <net/scm.h>): with room for fewer,
+/// nix gives an error and leaves those that came open.
+const DESCRIPTORS: usize = 253;
 
 /// What was received.
 #[derive(Debug)]
@@ -40,7 +41,6 @@ impl Receiver {
     pub fn receive(&mut self, socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
         let mut parts = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        self.0.clear();
         let message =
             recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut self.0), flags)?;
         let mut received = Received {
