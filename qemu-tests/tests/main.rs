@@ -9,6 +9,7 @@ mod first_boot;
 mod flipped_bit;
 mod grow;
 mod hang;
+mod journal;
 mod power_cut;
 mod second_boot;
 mod services;
