@@ -113,7 +113,7 @@ fn printable(bytes: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() && c != '\t' && c != '\n' { '\u{fffd}' } else { c }).collect()
 }
 
-/// As `journalctl -o json`: numbers are strings, a value that is not UTF-8 is a list of bytes, a
+/// As `journalctl -o json`: numbers are strings, a value that is no printable text is a list of bytes, a
 /// field that occurs more than once a list of values.
 fn json(entry: &Entry) -> Value {
     let mut object = Map::new();
@@ -127,8 +127,8 @@ fn json(entry: &Entry) -> Value {
     for field in &entry.fields {
         let (name, value) = split(field);
         let value = match std::str::from_utf8(value) {
-            Ok(text) => Value::from(text),
-            Err(_) => Value::from(value),
+            Ok(text) if text.chars().all(|c| matches!(c, '\t' | '\n') || !c.is_control()) => Value::from(text),
+            _ => Value::from(value),
         };
         match object.entry(String::from_utf8_lossy(name)) {
             serde_json::map::Entry::Vacant(place) => _ = place.insert(value),
