@@ -40,7 +40,9 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     }
     let rate = measure::median(rates);
     let word = bench.verdict(rate >= 100_000.0);
-    println!("| lines a second from one service, until they are on the disk | 100,000 | {rate:.0} | {word} |");
+    println!(
+        "| lines a second from one service, until they are on the disk | 100,000 | {rate:.0} | {word} |"
+    );
     let peak = measure::median(peaks) / 1024.0;
     println!("| peak memory of the daemon meanwhile | | {peak:.1} MiB | |");
 
@@ -90,8 +92,7 @@ fn ingest(host: &Path, folder: &Path) -> Result<(f64, f64)> {
     }
     let mut stream = UnixStream::connect(runtime.join("stdout"))?;
     let unit = "bench.service".to_owned();
-    let header =
-        Header { identifier: "bench".into(), unit, priority: 6, level_prefix: true, console: false };
+    let header = Header { identifier: "bench".into(), unit, priority: 6, level_prefix: true, console: false };
     stream.write_all(&header.encode())?;
     let start = Instant::now();
     stream.write_all(&text)?;
@@ -110,7 +111,8 @@ fn ingest(host: &Path, folder: &Path) -> Result<(f64, f64)> {
 
 /// A journal whose units speak in turn; gives its bytes.
 fn fill(folder: &Path) -> Result<u64> {
-    let limits = Limits { use_bytes: 1 << 40, keep_free_bytes: 0, segments: usize::MAX, ..Limits::of(1 << 40) };
+    let limits =
+        Limits { use_bytes: 1 << 40, keep_free_bytes: 0, segments: usize::MAX, ..Limits::of(1 << 40) };
     let (mut writer, _) = Writer::start(folder, limits)?;
     let host = Shared::new(vec![
         format!("_BOOT_ID={:032x}", 1).into_bytes(),

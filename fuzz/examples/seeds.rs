@@ -91,14 +91,13 @@ fn segment(closed: bool) -> Vec<u8> {
     let header = Header { id: [1; 16], first_sequence: 1, created_us: 1 };
     let mut indexer = Indexer::default();
     let mut bytes = header.encode().to_vec();
-    let mut add = |kind, payload: &[u8]| {
-        append(&mut bytes, 0, &header.id, kind, |out| out.extend(payload))
-    };
-    let fields = [&b"_SYSTEMD_UNIT=a.service"[..], b"_BOOT_ID=00000000000000000000000000000001"].map(|field| {
-        let offset = add(RecordKind::Field, field);
-        indexer.field(offset, field);
-        offset
-    });
+    let mut add = |kind, payload: &[u8]| append(&mut bytes, 0, &header.id, kind, |out| out.extend(payload));
+    let fields =
+        [&b"_SYSTEMD_UNIT=a.service"[..], b"_BOOT_ID=00000000000000000000000000000001"].map(|field| {
+            let offset = add(RecordKind::Field, field);
+            indexer.field(offset, field);
+            offset
+        });
     let set = add(RecordKind::Set, &fields.map(u32::to_le_bytes).concat());
     indexer.set(set, fields.to_vec());
     for sequence in 1..4_u64 {

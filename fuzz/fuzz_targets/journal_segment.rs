@@ -30,7 +30,9 @@ fn mended(input: &[u8]) -> Option<Vec<u8>> {
         let end = at + HEAD + head.length;
         let payload = bytes.get(at + HEAD..end)?.to_vec();
         let mut good = Vec::new();
-        journal::segment::record::append(&mut good, at as u32, &header.id, head.kind, |out| out.extend(payload));
+        journal::segment::record::append(&mut good, at as u32, &header.id, head.kind, |out| {
+            out.extend(payload)
+        });
         let fits = good.len().min(bytes.len() - at);
         bytes[at..at + fits].copy_from_slice(&good[..fits]);
         at += head.span();

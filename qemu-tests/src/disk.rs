@@ -150,7 +150,11 @@ impl Disk {
     /// The journal's folder, taken out of STATE.
     pub fn journal(&self) -> PathBuf {
         let state = self.extract("STATE");
-        tool("e2fsprogs", "debugfs", &[&"-R", &format!("rdump /log/journal {}", self.folder().display()), &state]);
+        tool(
+            "e2fsprogs",
+            "debugfs",
+            &[&"-R", &format!("rdump /log/journal {}", self.folder().display()), &state],
+        );
         self.folder().join("journal")
     }
 

@@ -43,7 +43,10 @@ const TARGETS: [(&str, &str); 9] = [
         "systemd-journald.service",
         "[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nStandardOutput=null\nRestart=always\nRestartSec=0\nExecStart=@PID1@ journald --runtime @DIR@/run/journal \\\n --folder @DIR@/journal --config /nonexistent --console /dev/null --no-kmsg\n",
     ),
-    ("sysinit.target", "[Unit]\nWants=systemd-journald.service\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"),
+    (
+        "sysinit.target",
+        "[Unit]\nWants=systemd-journald.service\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n",
+    ),
     ("basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("boot-complete.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),

@@ -66,9 +66,9 @@ pub fn valid_name(name: &[u8], trusted: bool) -> bool {
 /// The index's hash of a field or a name: 64 bit FNV-1a. A forged collision costs a reader time
 /// and nothing else, for what the index finds is compared with what was asked for.
 pub fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |sum, byte| {
-        (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    })
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |sum, byte| (sum ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
 }
 
 #[cfg(test)]

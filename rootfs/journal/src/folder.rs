@@ -100,9 +100,9 @@ pub(crate) fn surplus(closed: &[(u64, u64)], free: u64, now_us: u64, limits: &Li
     let mut free = free;
     let mut removed = 0;
     for (bytes, newest_us) in closed {
-        let old = limits.retention.is_some_and(|most| {
-            Duration::from_micros(now_us.saturating_sub(*newest_us)) > most
-        });
+        let old = limits
+            .retention
+            .is_some_and(|most| Duration::from_micros(now_us.saturating_sub(*newest_us)) > most);
         let many = closed.len() - removed + 1 > limits.segments;
         if !(old || many || used > limits.use_bytes || free < limits.keep_free_bytes) {
             break;
@@ -127,7 +127,7 @@ mod tests {
             keep_free_bytes: 20,
             segment_bytes: 10,
             segments: 5,
-            retention: Some(Duration::from_secs(60)),
+            retention: Some(Duration::from_mins(1)),
         };
         let now = 100_000_000;
         let of = |closed: &[(u64, u64)], free| surplus(closed, free, now, &limits);

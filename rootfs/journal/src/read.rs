@@ -254,9 +254,8 @@ impl Follower {
             None => {
                 // The one that has the entry behind `after`.
                 let begins = folder::name(self.after.saturating_add(1));
-                let behind = |path: &PathBuf| {
-                    path.file_name().is_some_and(|name| *name.to_string_lossy() > *begins)
-                };
+                let behind =
+                    |path: &PathBuf| path.file_name().is_some_and(|name| *name.to_string_lossy() > *begins);
                 let first = paths.iter().position(behind).unwrap_or(paths.len());
                 let index = first.saturating_sub(1);
                 (index < paths.len()).then(|| paths.swap_remove(index))

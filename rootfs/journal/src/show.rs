@@ -127,7 +127,9 @@ fn json(entry: &Entry) -> Value {
     for field in &entry.fields {
         let (name, value) = split(field);
         let value = match std::str::from_utf8(value) {
-            Ok(text) if text.chars().all(|c| matches!(c, '\t' | '\n') || !c.is_control()) => Value::from(text),
+            Ok(text) if text.chars().all(|c| matches!(c, '\t' | '\n') || !c.is_control()) => {
+                Value::from(text)
+            }
             _ => Value::from(value),
         };
         match object.entry(String::from_utf8_lossy(name)) {
@@ -149,9 +151,8 @@ fn export(entry: &Entry, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "__MONOTONIC_TIMESTAMP={}", entry.monotonic_us)?;
     for field in &entry.fields {
         let (name, value) = split(field);
-        let text = std::str::from_utf8(value).is_ok_and(|text| {
-            text.chars().all(|c| c == '\t' || !c.is_control())
-        });
+        let text =
+            std::str::from_utf8(value).is_ok_and(|text| text.chars().all(|c| c == '\t' || !c.is_control()));
         if text {
             out.write_all(field)?;
         } else {

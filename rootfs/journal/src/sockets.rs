@@ -2,8 +2,8 @@
 
 use crate::FOLDER;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockname, getsockopt, listen, setsockopt, socket,
-    sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockname, getsockopt, listen, setsockopt,
+    socket, sockopt,
 };
 use std::fs;
 use std::io;

@@ -45,7 +45,8 @@ impl Civil {
         let month = if self.month > 2 { self.month - 3 } else { self.month.checked_add(9)? };
         let of_year = (153 * i64::from(month) + 2) / 5 + i64::from(self.day) - 1;
         let of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + of_year;
-        let days = u64::try_from(era.checked_mul(146_097)?.checked_add(of_era)?.checked_sub(719_468)?).ok()?;
+        let days =
+            u64::try_from(era.checked_mul(146_097)?.checked_add(of_era)?.checked_sub(719_468)?).ok()?;
         let us = days.checked_mul(DAY_US)?.checked_add(u64::from(self.second) * SECOND_US)?;
         let us = us.checked_add(u64::from(self.micro))?;
         (Self::from_us(us) == self).then_some(us)

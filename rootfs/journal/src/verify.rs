@@ -2,7 +2,9 @@
 
 use crate::folder;
 use crate::segment::record::Kind;
-use crate::segment::{Damage, Directory, HEADER, Header, Indexer, Item, RawEntry, Scan, SegmentError, offsets};
+use crate::segment::{
+    Damage, Directory, HEADER, Header, Indexer, Item, RawEntry, Scan, SegmentError, offsets,
+};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;

@@ -171,10 +171,7 @@ impl Writer {
         }
         let folder = folder.to_owned();
         let closed = Vec::new();
-        Ok((
-            Self { folder, limits, open: None, next_sequence, closed, new_name: false, lost: 0 },
-            recoveries,
-        ))
+        Ok((Self { folder, limits, open: None, next_sequence, closed, new_name: false, lost: 0 }, recoveries))
     }
 
     /// How much is kept.
@@ -394,8 +391,8 @@ impl Open {
 
     fn set(&mut self, shared: &Shared) -> u32 {
         let fields: Vec<u32> = shared.fields.iter().map(|field| self.field(field)).collect();
-        let offset = self
-            .push(Kind::Set, |out| out.extend(fields.iter().flat_map(|field| field.to_le_bytes())));
+        let offset =
+            self.push(Kind::Set, |out| out.extend(fields.iter().flat_map(|field| field.to_le_bytes())));
         self.indexer.set(offset, fields);
         self.sets.insert(shared.id, offset);
         offset
@@ -463,7 +460,7 @@ fn with_room<T>(
                 let own = own.map(|own| folder.join(folder::name(own)));
                 let paths = folder::segments(folder).unwrap_or_default();
                 let oldest = paths.into_iter().find(|path| Some(path) != own.as_ref());
-                if !oldest.is_some_and(|path| fs::remove_file(path).is_ok()) {
+                if oldest.is_none_or(|path| fs::remove_file(path).is_err()) {
                     return Err(error);
                 }
             }

@@ -47,7 +47,8 @@ impl Journal {
         let ready = self.path("notify");
         let _ = fs::remove_file(&ready);
         let socket = UnixDatagram::bind(&ready).unwrap();
-        let child = Command::new(program()).args(self.arguments()).env("NOTIFY_SOCKET", &ready).spawn().unwrap();
+        let child =
+            Command::new(program()).args(self.arguments()).env("NOTIFY_SOCKET", &ready).spawn().unwrap();
         self.child = Some(child);
         let mut buffer = [0; 64];
         let count = socket.recv(&mut buffer).unwrap();
@@ -86,13 +87,8 @@ impl Journal {
     /// A stream as PID 1 makes it.
     fn stream(&self, unit: &str, console: bool) -> UnixStream {
         let mut stream = UnixStream::connect(self.path("run/stdout")).unwrap();
-        let header = Header {
-            identifier: "test".into(),
-            unit: unit.into(),
-            priority: 6,
-            level_prefix: true,
-            console,
-        };
+        let header =
+            Header { identifier: "test".into(), unit: unit.into(), priority: 6, level_prefix: true, console };
         stream.write_all(&header.encode()).unwrap();
         stream
     }
@@ -139,7 +135,7 @@ impl Drop for Journal {
     }
 }
 
-/// A file in memory, sealed, as sd_journal_sendv(3) passes a large entry.
+/// A file in memory, as `sd_journal_sendv(3)` passes a large entry.
 fn memory_file(bytes: &[u8]) -> OwnedFd {
     use nix::sys::memfd::{MFdFlags, memfd_create};
     let fd = memfd_create(c"entry", MFdFlags::MFD_ALLOW_SEALING | MFdFlags::MFD_CLOEXEC).unwrap();
@@ -164,7 +160,8 @@ fn debians_programs_are_heard_and_debians_tools_read_what_they_said() {
          printf 'MESSAGE=by logger\\nMESSAGE_ID=0123456789abcdef0123456789abcdef\\nMY_FIELD=x\\n' | logger --journald; \
          logger --socket /run/systemd/journal/dev-log -t tagged -i -p daemon.notice by syslog",
     );
-    let large = [b"MESSAGE=large\nBIG\n".as_slice(), &(1_u64 << 20).to_le_bytes(), &vec![7; 1 << 20], b"\n"].concat();
+    let large =
+        [b"MESSAGE=large\nBIG\n".as_slice(), &(1_u64 << 20).to_le_bytes(), &vec![7; 1 << 20], b"\n"].concat();
     pass(&journal.path("run/socket"), &[&memory_file(&large)]);
     drop(journal.stream("said.service", false).write_all(b"of a unit\nbinary \x01\xff"));
 
@@ -181,7 +178,10 @@ fn debians_programs_are_heard_and_debians_tools_read_what_they_said() {
     }
     assert_eq!(found(&journal, "MESSAGE", "urgent").text("PRIORITY"), "3");
     let entry = found(&journal, "MESSAGE_ID", "0123456789abcdef0123456789abcdef");
-    assert_eq!(["MY_FIELD", "_TRANSPORT", "MESSAGE"].map(|name| entry.text(name)), ["x", "journal", "by logger"]);
+    assert_eq!(
+        ["MY_FIELD", "_TRANSPORT", "MESSAGE"].map(|name| entry.text(name)),
+        ["x", "journal", "by logger"]
+    );
     let entry = found(&journal, "SYSLOG_IDENTIFIER", "tagged");
     let fields = ["PRIORITY", "SYSLOG_FACILITY", "_TRANSPORT", "MESSAGE"].map(|name| entry.text(name));
     assert_eq!(fields, ["5", "3", "syslog", "by syslog"]);
@@ -194,19 +194,31 @@ fn debians_programs_are_heard_and_debians_tools_read_what_they_said() {
     assert!(!entry.text("_COMM").is_empty() && entry.text("_EXE").contains("daemon"), "{entry:?}");
     assert_eq!(entry.text("_PID"), std::process::id().to_string());
 
-    assert_eq!(journal.journalctl(&["-u", "said", "-n1", "-o", "json"]).matches("\"_LINE_BREAK\":\"eof\"").count(), 1);
+    assert_eq!(
+        journal.journalctl(&["-u", "said", "-n1", "-o", "json"]).matches("\"_LINE_BREAK\":\"eof\"").count(),
+        1
+    );
     assert_eq!(journal.journalctl(&["-t", "cat", "-o", "cat", "-p", "err"]), "urgent\n");
-    assert_eq!(journal.journalctl(&["MY_FIELD=x", "+", "SYSLOG_IDENTIFIER=tagged", "-r", "-o", "cat"]), "by syslog\nby logger\n");
+    assert_eq!(
+        journal.journalctl(&["MY_FIELD=x", "+", "SYSLOG_IDENTIFIER=tagged", "-r", "-o", "cat"]),
+        "by syslog\nby logger\n"
+    );
     journal.end();
     assert_eq!(journal.journalctl(&["--verify"]).matches("PASS").count(), 1);
 
     // The second opinion.
     let (export, theirs) = (journal.path("export"), journal.path("theirs.journal"));
     fs::write(&export, journal.journalctl_bytes(&["-o", "export"])).unwrap();
-    let remote = Command::new("/lib/systemd/systemd-journal-remote").arg("-o").arg(&theirs).arg(&export).output();
-    let remote = remote.expect("this test needs systemd-journal-remote: apt-get install systemd-journal-remote");
+    let remote =
+        Command::new("/lib/systemd/systemd-journal-remote").arg("-o").arg(&theirs).arg(&export).output();
+    let remote =
+        remote.expect("this test needs systemd-journal-remote: apt-get install systemd-journal-remote");
     assert!(remote.status.success(), "{}", String::from_utf8_lossy(&remote.stderr));
-    let back = Command::new("journalctl").args(["-q", "--all", "-o", "json", "--file"]).arg(&theirs).output().unwrap();
+    let back = Command::new("journalctl")
+        .args(["-q", "--all", "-o", "json", "--file"])
+        .arg(&theirs)
+        .output()
+        .unwrap();
     let parse = |text: &[u8]| -> Vec<serde_json::Value> {
         let mut all: Vec<serde_json::Value> =
             String::from_utf8_lossy(text).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -249,7 +261,14 @@ fn hostile_clients_get_nowhere() {
     let (stdout, native, dev_log) =
         (journal.path("run/stdout"), journal.path("run/socket"), journal.path("run/dev-log"));
     let mut open = Vec::new();
-    for bytes in [&b""[..], b"half a hea", b"a\nb\nc\nd\ne\nf\ng\n", &[b'x'; 5000], b"\0\0\0\0", b"i\nu\n6\n1\n0\n0\n0\nno end"] {
+    for bytes in [
+        &b""[..],
+        b"half a hea",
+        b"a\nb\nc\nd\ne\nf\ng\n",
+        &[b'x'; 5000],
+        b"\0\0\0\0",
+        b"i\nu\n6\n1\n0\n0\n0\nno end",
+    ] {
         let mut stream = UnixStream::connect(&stdout).unwrap();
         let _ = stream.write_all(bytes);
         open.push(stream);
@@ -259,7 +278,15 @@ fn hostile_clients_get_nowhere() {
     long.write_all(&vec![b'y'; 1 << 20]).unwrap();
     long.write_all(&vec![b'\n'; 1 << 20]).unwrap();
     let datagram = UnixDatagram::unbound().unwrap();
-    for bytes in [&b""[..], b"\n\n\n", b"=", b"MESSAGE", b"_PID=1\nMESSAGE=forged\n", b"A\n\xff\xff\xff\xff\xff\xff\xff\xff", &[0; 1000]] {
+    for bytes in [
+        &b""[..],
+        b"\n\n\n",
+        b"=",
+        b"MESSAGE",
+        b"_PID=1\nMESSAGE=forged\n",
+        b"A\n\xff\xff\xff\xff\xff\xff\xff\xff",
+        &[0; 1000],
+    ] {
         for socket in [&native, &dev_log] {
             datagram.send_to(bytes, socket).unwrap();
         }
@@ -288,7 +315,13 @@ fn hostile_clients_get_nowhere() {
     let forged = journal.find(&Query::field("MESSAGE", "forged"));
     assert_eq!(forged[0].text("_PID"), std::process::id().to_string());
     let told = journal.texts(&Query::field("SYSLOG_IDENTIFIER", "systemd-journald")).join("\n");
-    for what in ["no stream header", "not a file in memory", "for no reason", "has 5242880 bytes", "too many connections"] {
+    for what in [
+        "no stream header",
+        "not a file in memory",
+        "for no reason",
+        "has 5242880 bytes",
+        "too many connections",
+    ] {
         assert!(told.contains(what), "{what}: {told}");
     }
     let pid = journal.child.as_ref().unwrap().id();
@@ -345,7 +378,8 @@ fn streams_outlive_the_daemon_when_pid_1_keeps_them() {
     journal.end();
     let (runtime, notify) = (journal.path("run"), journal.path("notify"));
     let names = [("stdout", Purpose::Stdout), ("socket", Purpose::Native), ("dev-log", Purpose::Syslog)];
-    let sockets: Vec<OwnedFd> = names.map(|(name, purpose)| make_one(&runtime.join(name), purpose).unwrap()).into();
+    let sockets: Vec<OwnedFd> =
+        names.map(|(name, purpose)| make_one(&runtime.join(name), purpose).unwrap()).into();
     let from_daemon = UnixDatagram::bind(&notify).unwrap();
     let mut receiver = sys::receive::Receiver::default();
     // Said before there is a daemon.
@@ -382,7 +416,11 @@ fn start_with(arguments: &[String], notify: &Path, passed: Vec<OwnedFd>) -> i32 
     let null = || ChildStream::Open(c("/dev/null"), 2);
     let plan = Plan {
         programs: vec![c(&program)],
-        arguments: [program.as_str()].into_iter().chain(arguments.iter().map(String::as_str)).map(c).collect(),
+        arguments: [program.as_str()]
+            .into_iter()
+            .chain(arguments.iter().map(String::as_str))
+            .map(c)
+            .collect(),
         environment: vec![
             c(&format!("NOTIFY_SOCKET={}", notify.display())),
             c(&format!("LISTEN_FDS={}", passed.len())),
@@ -411,7 +449,9 @@ fn start_with(arguments: &[String], notify: &Path, passed: Vec<OwnedFd>) -> i32 
 fn a_follower_sees_what_comes() {
     let journal = Journal::start("");
     let mut command = Command::new(program());
-    command.args(["journalctl", "-q", "-f", "-n0", "-u", "new.service", "-o", "cat", "-D"]).arg(journal.path("log"));
+    command
+        .args(["journalctl", "-q", "-f", "-n0", "-u", "new.service", "-o", "cat", "-D"])
+        .arg(journal.path("log"));
     journal.sync();
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();

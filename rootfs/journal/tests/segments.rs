@@ -275,8 +275,10 @@ fn a_full_disk_gives_up_the_oldest_and_counts_what_it_cannot_keep() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             use nix::mount::{MsFlags, mount};
-            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS).unwrap();
-            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>).unwrap();
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS | nix::sched::CloneFlags::CLONE_FS)
+                .unwrap();
+            mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | MsFlags::MS_PRIVATE, None::<&str>)
+                .unwrap();
             mount(Some("none"), folder.path(), Some("tmpfs"), MsFlags::empty(), Some("size=256k")).unwrap();
             let path = folder.path().join("journal");
             let limits = Limits { segment_bytes: 32 << 10, ..LIMITS };
@@ -335,7 +337,9 @@ proptest! {
         }
         drop(writer);
         let mut found: Vec<_> = all(folder.path()).into_iter().map(|entry| entry.fields).collect();
-        found.iter_mut().for_each(|fields| fields.sort());
+        for fields in &mut found {
+            fields.sort();
+        }
         prop_assert_eq!(&found, &wanted);
         for fields in wanted.iter().flatten() {
             let count = read(folder.path(), &Query::Field(fields.clone()), Span::default(), false).unwrap().count();

@@ -289,7 +289,8 @@ pub fn spawn(plan: &Plan, cgroup: Option<BorrowedFd<'_>>) -> io::Result<Child> {
         list.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
     };
     let (argv, mut envp) = (pointers(&plan.arguments), pointers(&plan.environment));
-    let mut passing = Passing { pid: *LISTEN_PID, moved: plan.passed.iter().map(AsRawFd::as_raw_fd).collect() };
+    let mut passing =
+        Passing { pid: *LISTEN_PID, moved: plan.passed.iter().map(AsRawFd::as_raw_fd).collect() };
     if !plan.passed.is_empty() {
         envp.insert(0, passing.pid.as_ptr().cast());
     }
@@ -704,7 +705,8 @@ mod tests {
 
     #[test]
     fn passed_descriptors_are_from_3_on_and_the_pid_is_the_childs() {
-        let script = "test $LISTEN_PID = $$ && readlink /proc/self/fd/3 /proc/self/fd/4; ls /proc/self/fd | wc -l";
+        let script =
+            "test $LISTEN_PID = $$ && readlink /proc/self/fd/3 /proc/self/fd/4; ls /proc/self/fd | wc -l";
         let mut plan = plan("/bin/sh", &["sh", "-c", script], null());
         let open = |path: &str| OwnedFd::from(std::fs::File::open(path).unwrap());
         plan.passed = vec![open("/dev/zero"), open("/dev/full")];

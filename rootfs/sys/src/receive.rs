@@ -41,8 +41,7 @@ impl Receiver {
     pub fn receive(&mut self, socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Received> {
         let mut parts = [IoSliceMut::new(buffer)];
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-        let message =
-            recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut self.0), flags)?;
+        let message = recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut self.0), flags)?;
         let mut received = Received {
             count: message.bytes,
             cut: message.flags.contains(MsgFlags::MSG_TRUNC),

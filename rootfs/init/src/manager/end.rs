@@ -176,5 +176,6 @@ fn runs_programs(pid: i32) -> bool {
     let mut fields = text.split_whitespace();
     let state = fields.next();
     let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
-    state.is_some_and(|state| state != "Z" && state != "X") && flags.is_some_and(|flags| flags & PF_KTHREAD == 0)
+    state.is_some_and(|state| state != "Z" && state != "X")
+        && flags.is_some_and(|flags| flags & PF_KTHREAD == 0)
 }

@@ -121,7 +121,8 @@ impl Config {
         let mut name = path.as_os_str().to_owned();
         name.push(".d");
         let listed = fs::read_dir(&name).into_iter().flatten().flatten().map(|entry| entry.path());
-        let mut more: Vec<PathBuf> = listed.filter(|path| path.extension() == Some("conf".as_ref())).collect();
+        let mut more: Vec<PathBuf> =
+            listed.filter(|path| path.extension() == Some("conf".as_ref())).collect();
         more.sort();
         paths.extend(more);
         for path in paths {
@@ -195,11 +196,11 @@ mod tests {
                 "line 11: not a key of [Journal]"
             ]
         );
-        assert_eq!((config.rate_burst, config.rate_interval), (5, Duration::from_secs(60)));
+        assert_eq!((config.rate_burst, config.rate_interval), (5, Duration::from_mins(1)));
         assert!(!config.read_kmsg);
         let limits = config.limits(1 << 40);
         assert_eq!((limits.use_bytes, limits.segment_bytes), (16 << 20, 2 << 20));
-        assert_eq!(limits.retention, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(limits.retention, Some(Duration::from_hours(7 * 24)));
         assert_eq!(size("99999999999T"), None);
     }
 }

@@ -41,8 +41,7 @@ impl Console {
             return;
         }
         let text = format!("{identifier}[{pid}]: {}", String::from_utf8_lossy(message));
-        let clean: String =
-            text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect();
+        let clean: String = text.chars().map(|c| if c.is_control() && c != '\t' { '?' } else { c }).collect();
         self.waiting.extend_from_slice(clean.as_bytes());
         self.waiting.extend_from_slice(b"\r\n");
         self.drain();

@@ -5,6 +5,7 @@ use super::run::Daemon;
 use crate::field::join;
 use crate::folder;
 use crate::write::{Recovery, Shared, Stamp, Sync, Writer};
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -21,7 +22,7 @@ const STOPPED_ID: &str = "d93fb3c9c24d451a97cea615ce59c00b";
 /// How long until a folder that cannot be written to is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 /// How often old segments are looked for besides when one is closed.
-const VACUUM: Duration = Duration::from_secs(3600);
+const VACUUM: Duration = Duration::from_hours(1);
 /// Entries of this priority and more urgent ones are made durable at once.
 const URGENT: u8 = 2;
 
@@ -133,8 +134,7 @@ impl Daemon {
     /// An entry of the journal's own.
     pub(super) fn say(&mut self, priority: u8, fields: &[(&str, &str)]) {
         let own = self.processes.get(self.own, self.now);
-        let mut own_fields: Vec<Vec<u8>> =
-            fields.iter().map(|(name, value)| join(name, value)).collect();
+        let mut own_fields: Vec<Vec<u8>> = fields.iter().map(|(name, value)| join(name, value)).collect();
         own_fields.push(join("PRIORITY", priority.to_string()));
         let driver = self.driver.clone();
         let borrowed: Vec<&[u8]> = own_fields.iter().map(Vec::as_slice).collect();
@@ -173,9 +173,10 @@ impl Daemon {
             writer.synced(&sync);
             self.output.syncing = false;
         }
-        let due = self.output.dirty_since.is_some_and(|since| {
-            self.output.urgent || self.now >= since + self.config.sync_interval
-        });
+        let due = self
+            .output
+            .dirty_since
+            .is_some_and(|since| self.output.urgent || self.now >= since + self.config.sync_interval);
         if due && !self.output.syncing {
             self.output.dirty_since = None;
             self.output.urgent = false;
@@ -227,7 +228,8 @@ fn told(recovery: &Recovery) -> (u8, String) {
     let Recovery { path, entries, torn_bytes, damaged_bytes, unsynced_bytes, missing_bytes } = recovery;
     let mut text = format!("{} was not closed: {entries} entries are kept", path.display());
     if *unsynced_bytes > 0 {
-        text += &format!(", {unsynced_bytes} bytes of them had not been synced, so more may be lost");
+        // Writing into a string does not fail, here and below.
+        let _ = write!(text, ", {unsynced_bytes} bytes of them had not been synced, so more may be lost");
     }
     for (bytes, what) in [
         (torn_bytes, "were written in part and are cut away"),
@@ -235,7 +237,7 @@ fn told(recovery: &Recovery) -> (u8, String) {
         (missing_bytes, "had been synced and are missing"),
     ] {
         if *bytes > 0 {
-            text += &format!(", {bytes} bytes {what}");
+            let _ = write!(text, ", {bytes} bytes {what}");
         }
     }
     (if damaged_bytes + missing_bytes > 0 { 3 } else { 4 }, text)

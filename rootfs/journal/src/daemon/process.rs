@@ -152,7 +152,10 @@ mod tests {
             .iter()
             .map(|field| String::from_utf8_lossy(crate::field::split(field).0).into_owned())
             .collect();
-        assert!(names.starts_with(&["_PID".into(), "_UID".into(), "_GID".into(), "_COMM".into()]), "{names:?}");
+        assert!(
+            names.starts_with(&["_PID".into(), "_UID".into(), "_GID".into(), "_COMM".into()]),
+            "{names:?}"
+        );
         let again = processes.get(who, Duration::from_secs(5));
         assert!(Rc::ptr_eq(&known.process, &again.process), "the same, so stored once");
         let gone = processes.get(Credentials { pid: i32::MAX, ..who }, Duration::ZERO);

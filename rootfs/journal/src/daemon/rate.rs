@@ -65,9 +65,10 @@ impl Rate {
     /// The counts that are due.
     pub fn due(&mut self, now: Duration) -> Vec<(String, u64)> {
         let interval = self.interval;
-        let ended = self.services.iter_mut().filter(|(_, window)| {
-            window.dropped > 0 && now >= window.begin + interval
-        });
+        let ended = self
+            .services
+            .iter_mut()
+            .filter(|(_, window)| window.dropped > 0 && now >= window.begin + interval);
         ended.map(|(service, window)| (service.clone(), std::mem::take(&mut window.dropped))).collect()
     }
 

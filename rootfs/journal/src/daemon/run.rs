@@ -181,10 +181,7 @@ impl Daemon {
     /// Runs until it is told to end.
     pub(super) fn run(mut self) -> io::Result<()> {
         while !self.ended {
-            let due = [
-                self.output.deadline(self.config.sync_interval),
-                self.rate.deadline(),
-            ];
+            let due = [self.output.deadline(self.config.sync_interval), self.rate.deadline()];
             let due = due.into_iter().flatten().min();
             self.turn(due.map(|due| due.saturating_sub(self.now)))?;
         }
@@ -340,9 +337,8 @@ impl Daemon {
     }
 
     fn watch_all(&mut self) -> io::Result<()> {
-        let add = |fd: &dyn AsFd, token| {
-            self.epoll.add(fd.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token))
-        };
+        let add =
+            |fd: &dyn AsFd, token| self.epoll.add(fd.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, token));
         add(&self.listener, LISTENER)?;
         add(&self.native, NATIVE)?;
         add(&self.syslog, SYSLOG)?;

@@ -66,8 +66,11 @@ fn stamped(bytes: &[u8]) -> bool {
         })
 }
 
+/// Name, pid, rest.
+type Tag<'a> = (&'a [u8], Option<&'a [u8]>, &'a [u8]);
+
 /// `name[pid]: ` or `name: `.
-fn tag(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
+fn tag(bytes: &[u8]) -> Option<Tag<'_>> {
     let end = bytes.iter().take(IDENTIFIER_MAX + 16).position(|byte| matches!(byte, b':' | b' '))?;
     (bytes[end] == b':').then_some(())?;
     let tag = &bytes[..end];

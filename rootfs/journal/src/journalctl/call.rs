@@ -48,6 +48,7 @@ pub enum Action {
 
 /// A call.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command line")]
 pub struct Call {
     /// What to do.
     pub action: Action,
@@ -75,7 +76,7 @@ pub struct Call {
     pub show_cursor: bool,
 }
 
-/// The words of a command line, as getopt_long(3) takes them.
+/// The words of a command line, as `getopt_long(3)` takes them.
 struct Words {
     rest: VecDeque<String>,
     /// Letters behind `-`.
@@ -193,8 +194,7 @@ impl Call {
                     let number = |text: &str| text == "all" || text.parse::<usize>().is_ok();
                     let text = words.may_value(inline, number).unwrap_or_else(|| "10".into());
                     all_lines = text == "all";
-                    call.lines =
-                        if all_lines { None } else { Some(text.parse().map_err(|_| bad(&text))?) };
+                    call.lines = if all_lines { None } else { Some(text.parse().map_err(|_| bad(&text))?) };
                 }
                 "-e" | "--pager-end" => call.lines = Some(1000),
                 "-p" | "--priority" => {
@@ -277,7 +277,16 @@ impl Call {
 /// `sshd` is `sshd.service`.
 fn unit_name(text: &str) -> String {
     let kinds = [
-        ".service", ".socket", ".target", ".timer", ".path", ".mount", ".automount", ".swap", ".slice", ".scope",
+        ".service",
+        ".socket",
+        ".target",
+        ".timer",
+        ".path",
+        ".mount",
+        ".automount",
+        ".swap",
+        ".slice",
+        ".scope",
         ".device",
     ];
     let known = kinds.iter().any(|kind| text.ends_with(kind));
@@ -291,10 +300,13 @@ fn priority(text: &str) -> Option<u8> {
 }
 
 fn boot_choice(text: &str) -> Option<BootChoice> {
-    if text.len() < 12 && let Ok(offset) = text.parse() {
+    if text.len() < 12
+        && let Ok(offset) = text.parse()
+    {
         return Some(BootChoice::Offset(offset));
     }
-    let (id, offset) = text.split_at_checked(32).filter(|(id, _)| id.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
+    let (id, offset) =
+        text.split_at_checked(32).filter(|(id, _)| id.bytes().all(|byte| byte.is_ascii_hexdigit()))?;
     let offset = if offset.is_empty() { 0 } else { offset.parse().ok()? };
     Some(BootChoice::Id(id.to_ascii_lowercase(), offset))
 }
@@ -326,17 +338,14 @@ mod tests {
         assert_eq!(parse("-p err").unwrap().query, Query::priorities(0, 3));
         assert_eq!(parse("-p 4..info").unwrap().query, Query::priorities(4, 6));
         assert_eq!(parse("-o json-pretty").unwrap().form, Form::JsonPretty);
-        assert_eq!(parse("--since=@5 -U -1s").unwrap().span, Span {
-            since_us: 5_000_000,
-            until_us: 999_999_000_000
-        });
+        assert_eq!(
+            parse("--since=@5 -U -1s").unwrap().span,
+            Span { since_us: 5_000_000, until_us: 999_999_000_000 }
+        );
         assert_eq!(parse("_PID=1 +").unwrap().query, Query::matches([&b"_PID=1"[..]]));
         assert_eq!(parse("--after-cursor s=a;i=1f;b=c").unwrap().after, 31);
         let vacuum = Request::Vacuum { bytes: Some(16 << 20), age_us: None, segments: Some(3) };
-        assert_eq!(
-            parse("--vacuum-size=16M --vacuum-files 3").unwrap().action,
-            Action::Ask(vacuum)
-        );
+        assert_eq!(parse("--vacuum-size=16M --vacuum-files 3").unwrap().action, Action::Ask(vacuum));
         for (text, why) in [
             ("-x", "`-x` is not supported"),
             ("-u", "-u wants a value"),

@@ -173,8 +173,10 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     fn print(&mut self, entry: &Entry, out: &mut impl Write) -> io::Result<()> {
-        let short =
-            matches!(self.call.form, Form::Short | Form::ShortIso | Form::ShortPrecise | Form::ShortMonotonic);
+        let short = matches!(
+            self.call.form,
+            Form::Short | Form::ShortIso | Form::ShortPrecise | Form::ShortMonotonic
+        );
         if short && !self.call.quiet {
             let boot = entry.text("_BOOT_ID");
             if boot != self.boot && !boot.is_empty() {
@@ -213,7 +215,8 @@ fn follow(
             }
         }
         out.flush()?;
-        let mut fds = [PollFd::new(watch.as_fd(), PollFlags::POLLIN), PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        let mut fds =
+            [PollFd::new(watch.as_fd(), PollFlags::POLLIN), PollFd::new(stdout.as_fd(), PollFlags::empty())];
         match poll(&mut fds, PollTimeout::NONE) {
             Err(nix::errno::Errno::EINTR) => continue,
             result => _ = result.map_err(io::Error::from)?,

@@ -10,8 +10,8 @@ pub mod record;
 mod scan;
 
 pub use index::{Chunk, Directory, Indexer};
-pub use read::{Candidates, Segment};
 pub(crate) use read::whole;
+pub use read::{Candidates, Segment};
 pub use scan::{Damage, Item, Scan};
 
 use record::{u32_at, u64_at};

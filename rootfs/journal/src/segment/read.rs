@@ -69,10 +69,9 @@ impl<S: Source> Segment<S> {
                         indexer.entry(offset, entry.sequence, entry.realtime_us, &entry.references);
                     }
                 }
-                Item::Record { offset, kind: Kind::Postings, .. } => end = end.min(offset),
-                Item::Record { .. } => {}
-                Item::Damage(Damage { offset, at_end: true, .. }) => end = end.min(offset),
-                Item::Damage(_) => {}
+                Item::Record { offset, kind: Kind::Postings, .. }
+                | Item::Damage(Damage { offset, at_end: true, .. }) => end = end.min(offset),
+                Item::Record { .. } | Item::Damage(_) => {}
             }
         }
         let (postings, directory) = indexer.encode();
@@ -324,10 +323,7 @@ fn read(source: &impl Source, offset: u64, length: usize) -> Option<Vec<u8>> {
 }
 
 /// The index of a segment that was closed, and where its postings are.
-fn closed<S: Source>(
-    source: &S,
-    header: &Header,
-) -> Result<Option<(Directory, Range<u64>)>, SegmentError> {
+fn closed<S: Source>(source: &S, header: &Header) -> Result<Option<(Directory, Range<u64>)>, SegmentError> {
     let size = source.size()?;
     if size > SIZE_MAX {
         return Err(SegmentError::Size(size));
