@@ -7,6 +7,7 @@
 mod boot;
 mod build;
 mod image;
+mod journal;
 mod measure;
 mod tree;
 
@@ -53,7 +54,7 @@ fn run() -> Result<bool> {
     let (Some(slipway), Some(folder), Some(disk), Some(runs)) =
         (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot]".into());
+        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot] [journal]".into());
     };
     let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
     let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -72,6 +73,9 @@ fn run() -> Result<bool> {
     }
     if wanted("boot") {
         boot::run(&mut bench)?;
+    }
+    if wanted("journal") {
+        journal::run(&mut bench)?;
     }
     println!("\nload after: {}", measure::load());
     Ok(bench.good)

@@ -14,6 +14,8 @@ use formats::verity::{self, VerityWriter};
 use fuzz::Disk;
 use net::dhcp4::Message;
 use net::dhcp4::message::{Kind as Dhcp, code};
+use journal::segment::record::{Kind as RecordKind, append};
+use journal::segment::{Header, Indexer};
 use std::error::Error;
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -104,6 +106,17 @@ fn main() -> Result<()> {
     ] {
         keep("names_files", name, text)?;
     }
+    keep("journal_segment", "open", &segment(false))?;
+    keep("journal_segment", "closed", &segment(true))?;
+    let mut native = b"MESSAGE=one\nPRIORITY=3\nBINARY\n".to_vec();
+    native.extend(3_u64.to_le_bytes());
+    native.extend(b"a\nb\n\nMESSAGE=two\n");
+    keep("journal_message", "native", &native)?;
+    keep("journal_message", "syslog", b"<30>Nov 22 18:05:09 sshd[12]: hello\n")?;
+    keep("journal_message", "kmsg", b"4,339,5140900,-;NET: one\\x0atwo\n SUBSYSTEM=net\n DEVICE=n2\n")?;
+    keep("journal_message", "stream", b"sh\na.service\n6\n1\n0\n0\n1\n<3>line\nnext\0last")?;
+    keep("journal_message", "config", b"[Journal]\nSystemMaxUse=16M\nMaxRetentionSec=1week 2d\n")?;
+    keep("journal_message", "time", b"2026-11-22 18:05:09.5 UTC")?;
     for (target, name, from) in [
         ("spec", "default", "rootfs/image.yaml"),
         ("spec", "test", "qemu-tests/image.yaml"),
@@ -170,6 +183,35 @@ fn network() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("dhcp6", "bound", six),
         ("router", "names", names),
     ]
+/// A segment of the journal with three entries.
+fn segment(closed: bool) -> Vec<u8> {
+    let header = Header { id: [1; 16], first_sequence: 1, created_us: 1 };
+    let mut indexer = Indexer::default();
+    let mut bytes = header.encode().to_vec();
+    let mut add = |kind, payload: &[u8]| append(&mut bytes, 0, &header.id, kind, |out| out.extend(payload));
+    let fields =
+        [&b"_SYSTEMD_UNIT=a.service"[..], b"_BOOT_ID=00000000000000000000000000000001"].map(|field| {
+            let offset = add(RecordKind::Field, field);
+            indexer.field(offset, field);
+            offset
+        });
+    let set = add(RecordKind::Set, &fields.map(u32::to_le_bytes).concat());
+    indexer.set(set, fields.to_vec());
+    for sequence in 1..4_u64 {
+        let mut entry = [sequence, 1_790_000_000_000_000 + sequence, sequence].map(u64::to_le_bytes).concat();
+        entry.extend([1, set, 9].map(u32::to_le_bytes).concat());
+        entry.extend(b"MESSAGE=x");
+        let offset = add(RecordKind::Entry, &entry);
+        indexer.entry(offset, sequence, 1_790_000_000_000_000 + sequence, &[set]);
+    }
+    if closed {
+        let (postings, directory) = indexer.encode();
+        let (place, length) = (add(RecordKind::Postings, &postings), postings.len() as u32);
+        let index = add(RecordKind::Directory, &directory);
+        let end = [place, length, index, directory.len() as u32].map(u32::to_le_bytes).concat();
+        add(RecordKind::End, &end);
+    }
+    bytes
 }
 
 /// Bytes that compress well and are not zero.

@@ -147,6 +147,17 @@ impl Disk {
         text
     }
 
+    /// The journal's folder, taken out of STATE.
+    pub fn journal(&self) -> PathBuf {
+        let state = self.extract("STATE");
+        tool(
+            "e2fsprogs",
+            "debugfs",
+            &[&"-R", &format!("rdump /log/journal {}", self.folder().display()), &state],
+        );
+        self.folder().join("journal")
+    }
+
     /// Asserts that STATE is sound, in the opinion of e2fsck(8): as it is when it was unmounted,
     /// else after its journal was replayed.
     pub fn assert_state_sound(&self) {

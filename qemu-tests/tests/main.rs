@@ -11,6 +11,7 @@ mod first_boot;
 mod flipped_bit;
 mod grow;
 mod hang;
+mod journal;
 mod names_and_time;
 mod network;
 mod power_cut;

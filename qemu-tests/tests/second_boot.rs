@@ -1,7 +1,7 @@
 //! What one boot leaves on STATE, the next one finds.
 
+use journal::{Query, Span};
 use qemu_tests::{Boot, Disk, Image, POWER_OFF, document, give, oneshot, row};
-use std::collections::BTreeSet;
 
 #[test]
 fn state_the_machine_id_and_the_journal_are_kept() {
@@ -28,13 +28,10 @@ fn state_the_machine_id_and_the_journal_are_kept() {
     assert_eq!(id(&consoles[0]), id(&consoles[1]));
     assert!(id(&consoles[0]).bytes().all(|byte| byte.is_ascii_hexdigit()), "{}", consoles[0]);
 
-    let journal = disk.state_file("/log/journal/system.jsonl");
-    let entries: Vec<serde_json::Value> =
-        journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let boots: BTreeSet<&str> = entries.iter().filter_map(|entry| entry["_BOOT_ID"].as_str()).collect();
-    assert_eq!(boots.len(), 2, "{journal}");
-    let said = |entry: &&serde_json::Value| {
-        entry["_SYSTEMD_UNIT"] == "leave.service" && entry["MESSAGE"] == "left by boot one"
-    };
-    assert_eq!(entries.iter().filter(said).count(), 1, "{journal}");
+    let folder = disk.journal();
+    assert_eq!(journal::boots(&folder).unwrap().len(), 2);
+    let query = Query::field("_SYSTEMD_UNIT", "leave.service");
+    let entries = journal::read(&folder, &query, Span::default(), false).unwrap();
+    let said: Vec<String> = entries.map(|entry| entry.text("MESSAGE")).collect();
+    assert_eq!(said.iter().filter(|line| *line == "left by boot one").count(), 1, "{said:#?}");
 }

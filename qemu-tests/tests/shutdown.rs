@@ -1,5 +1,6 @@
 //! The orderly end: units stopped in reverse order, STATE unmounted clean, machine off or on again.
 
+use journal::{Query, Span};
 use qemu_tests::{Boot, Disk, Image, POWER_OFF, document, give, oneshot, row};
 
 /// A unit that says when it starts and when it stops.
@@ -29,8 +30,12 @@ fn poweroff_stops_units_in_reverse_order_and_leaves_state_clean() {
     let console = boot.ends_by("guest-shutdown");
     assert!(!console.contains("remounting it read-only"), "{console}");
     disk.assert_state_clean();
-    let journal = disk.state_file("/log/journal/system.jsonl");
-    assert!(journal.contains("first stops"), "the journal's end is on the disk: {journal}");
+    let entries = journal::read(&disk.journal(), &Query::All, Span::default(), false).unwrap();
+    let said: Vec<String> = entries.map(|entry| entry.text("MESSAGE")).collect();
+    assert!(said.iter().any(|line| line == "first stops"), "the journal's end is on the disk: {said:#?}");
+    assert_eq!(said.last().unwrap(), "Journal stopped");
+    let verdicts = journal::verify(&disk.journal()).unwrap();
+    assert!(verdicts.iter().all(|verdict| verdict.closed && verdict.faults.is_empty()), "{verdicts:?}");
 }
 
 #[test]

@@ -1,9 +1,8 @@
 //! The applets and their names.
 
-use init::bless;
 use init::bless::{self, Outcome, Proof};
-use init::control::{Request, Response, SOCKET, analyze, client, journalctl, systemctl};
-use init::control::{Request, Response, SOCKET, client, journalctl, systemctl};
+use init::control::{Request, Response, SOCKET, analyze, client, systemctl};
+use journal::journalctl;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,6 +16,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
+    ("journald", journald),
     ("login-shell", sessions),
     ("loginctl", sessions),
     ("modprobe", modprobe),
@@ -82,6 +82,10 @@ fn journalctl(_: &str, arguments: &[String]) -> ExitCode {
 
 fn analyze(_: &str, arguments: &[String]) -> ExitCode {
     ExitCode::from(analyze::main(arguments))
+}
+
+fn journald(_: &str, arguments: &[String]) -> ExitCode {
+    ExitCode::from(journal::daemon::main(arguments))
 }
 
 /// `reboot`, `poweroff`, `halt`, with `-f`.

@@ -2,9 +2,9 @@
 //!
 //!     unshare --fork --pid --mount --mount-proc scratch_pid1 DIR CGROUP [READY_TIMEOUT_S]
 //!
-//! Units are in DIR/etc and DIR/units; sockets come to DIR/run and the journal to DIR/journal;
-//! the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
+//! Units are in DIR/etc and DIR/units; sockets come to DIR/run; the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
 //!
+//! `scratch_pid1 journald ARGUMENT…` is the journal's daemon, for a unit systemd-journald.service.
 //! `scratch_pid1 notify MESSAGE…` is a service: it sends the messages to `$NOTIFY_SOCKET` and waits.
 //! `scratch_pid1 serve COUNT` answers so many connections on its passed sockets with the name of the
 //! socket and its own pid, and ends. `scratch_pid1 store` gives a pipe to PID 1 to keep, and says
@@ -29,6 +29,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(("notify", messages)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return notify(messages);
     }
+    if let Some(("journald", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        let code = journal::daemon::main(rest);
+        return if code == 0 { Ok(()) } else { Err("journald failed".into()) };
+    }
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", count] => return serve(count.parse()?),
         ["store"] => return store(),
@@ -43,7 +47,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         paths: Paths {
             runtime: folder.join("run"),
             cgroup: cgroup.into(),
-            journal: Some(folder.join("journal")),
             console: "/proc/self/fd/1".into(),
             stamps: folder.join("stamps"),
         },

@@ -7,7 +7,6 @@
 pub mod bless;
 pub mod control;
 pub mod engine;
-pub mod journal;
 pub mod manager;
 pub mod setup;
 pub mod stage1;

@@ -74,8 +74,13 @@ fn started(machine: &mut Machine, unit: &str) {
         return;
     }
     machine.end(Ending::Reboot); // and with it, the journal is whole
-    let said: Vec<_> =
-        machine.journal().into_iter().map(|entry| format!("{}: {}", entry.unit, entry.message)).collect();
+    let said: Vec<_> = machine
+        .journal()
+        .into_iter()
+        .map(|entry| {
+            format!("{}{}: {}", entry.text("_SYSTEMD_UNIT"), entry.text("UNIT"), entry.text("MESSAGE"))
+        })
+        .collect();
     panic!("{unit} is {} ({}), {failed:?}: {said:#?}", state.active_state, state.sub_state);
 }
 

@@ -17,5 +17,6 @@ pub mod packet;
 pub mod power;
 pub mod process;
 pub mod random;
+pub mod receive;
 pub mod uevent;
 pub mod watchdog;

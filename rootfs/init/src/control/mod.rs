@@ -4,7 +4,6 @@
 
 pub mod analyze;
 pub mod client;
-pub mod journalctl;
 mod settings;
 mod status;
 pub mod systemctl;

@@ -2,9 +2,10 @@
 
 use super::UnitStatus;
 use super::usage::{Usage, bytes, span, tree};
-use crate::journal::{self, Filter};
 use crate::unit::load::Loader;
 use crate::unit::{Facts, UnitName, install};
+use journal::time::Civil;
+use journal::{Query, Span};
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -135,19 +136,14 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         row("CGroup", unit.control_group.clone());
         out.push_str(&tree(Path::new(&unit.cgroup_folder), "            "));
     }
-    let filter = Filter { unit: Some(unit.id.clone()), boot_id: Some(Facts::read().boot_id), priority: None };
-    let mut last = std::collections::VecDeque::new();
-    for entry in journal::read(Path::new(journal::FOLDER), &filter) {
-        last.push_back(entry);
-        if last.len() > lines {
-            last.pop_front();
-        }
-    }
+    let query = Query::unit(&unit.id).and(Query::field("_BOOT_ID", Facts::read().boot_id));
+    let newest = journal::read(Path::new(journal::FOLDER), &query, Span::default(), true);
+    let last: Vec<_> = newest.into_iter().flatten().take(lines).collect();
     if !last.is_empty() {
         out.push('\n');
     }
-    for entry in last {
-        let _ = writeln!(out, "{}", super::journalctl::short(&entry));
+    for entry in last.iter().rev() {
+        let _ = writeln!(out, "{}", journal::show::short(entry));
     }
     out
 }
@@ -167,8 +163,8 @@ fn since(at_us: u64) -> String {
     let now = |clock| nix::time::clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
     let (boot, wall) = (now(nix::time::ClockId::CLOCK_BOOTTIME), now(nix::time::ClockId::CLOCK_REALTIME));
     let ago = boot.saturating_sub(Duration::from_micros(at_us));
-    let date = super::journalctl::stamp(wall.saturating_sub(ago).as_micros() as u64);
-    format!(" since {date} UTC; {} ago", span(ago.as_micros() as u64))
+    let date = Civil::from_us(wall.saturating_sub(ago).as_micros() as u64).full();
+    format!(" since {date}; {} ago", span(ago.as_micros() as u64))
 }
 
 fn program_of(pid: i32) -> String {

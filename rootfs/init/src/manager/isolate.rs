@@ -135,7 +135,7 @@ impl Manager {
     }
 
     fn private_tmp_name(&self, unit: &str) -> String {
-        format!("systemd-private-{}-{unit}", self.boot_id)
+        format!("systemd-private-{}-{unit}", self.loader.facts.boot_id)
     }
 
     /// What was made for a unit and goes with it, but for its runtime folders.

@@ -1,8 +1,8 @@
 //! PID 1's main loop: one thread, one epoll, everything that the [`crate::engine`] decides carried out.
 //!
 //! [`run`] starts the default target and comes back when the machine is to end, with every unit
-//! stopped and every process gone. It never waits for a child, a pipe, a client or the journal's
-//! disk: those are all events. Signals: SIGCHLD reaps, SIGINT (ctrl-alt-del) and SIGTERM reboot,
+//! stopped and every process gone. It never waits for a child, a pipe, a client or the journal:
+//! those are all events. Signals: SIGCHLD reaps, SIGINT (ctrl-alt-del) and SIGTERM reboot,
 //! SIGPWR switches off. The appliance's whole boot around it is in [`boot`].
 
 mod accounts;
@@ -15,9 +15,9 @@ pub mod defect;
 mod end;
 mod gate;
 mod isolate;
+mod log;
 pub mod mounting;
 mod notify;
-mod output;
 mod paths;
 mod poll;
 mod presence;
@@ -35,7 +35,6 @@ use crate::control::{Ending, Times, Verb};
 use crate::engine::{
     Action, ActiveState, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId,
 };
-use crate::journal::{Journal, Limits};
 use crate::setup::End;
 use crate::unit::condition::{Machine, first_failed};
 use crate::unit::load::Loader;
@@ -55,8 +54,6 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// The cgroup v2 folder below which slices are made.
     pub cgroup: PathBuf,
-    /// The journal's folder; `None` keeps no journal.
-    pub journal: Option<PathBuf>,
     /// The console.
     pub console: PathBuf,
     /// The stamps of persistent timers.
@@ -68,7 +65,6 @@ impl Default for Paths {
         Self {
             runtime: "/run/systemd".into(),
             cgroup: "/sys/fs/cgroup".into(),
-            journal: Some(crate::journal::FOLDER.into()),
             console: "/dev/console".into(),
             stamps: "/var/lib/systemd/timers".into(),
         }
@@ -133,12 +129,10 @@ struct Manager {
     machine: Machine,
     engine: Engine,
     poll: Poll,
-    journal: Journal,
+    log: log::Log,
     console: console::Console,
-    boot_id: String,
     processes: processes::Processes,
     cgroups: cgroup::Cgroups,
-    outputs: HashMap<u64, output::Output>,
     clients: HashMap<u64, clients::Client>,
     notify: notify::Socket,
     listener: clients::Listener,
@@ -195,14 +189,9 @@ impl Manager {
             options;
         sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
         let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
-        // Before the journal's thread is made, which inherits the mask.
         let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
-        let journal = match &paths.journal {
-            Some(folder) => {
-                Journal::start(folder.clone(), Limits::of(folder)).map_err(io_error("journal thread"))?
-            }
-            None => Journal::nowhere(),
-        };
+        let log = log::Log::start(&paths.runtime.join("journal"), &mut poll)
+            .map_err(io_error("the journal's sockets"))?;
         let notify =
             notify::Socket::bind(&paths.runtime.join("notify")).map_err(io_error("notify socket"))?;
         let listener =
@@ -218,7 +207,6 @@ impl Manager {
         poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts)
             .map_err(io_error("epoll_ctl"))?;
         poll.add(&clock, Source::Clock).map_err(io_error("epoll_ctl"))?;
-        let boot_id = loader.facts.boot_id.clone();
         let console = console::Console::open(&paths.console);
         Ok(Self {
             paths,
@@ -226,12 +214,10 @@ impl Manager {
             machine,
             engine: Engine::new(),
             poll,
-            journal,
+            log,
             console,
-            boot_id,
             processes: processes::Processes::default(),
             cgroups,
-            outputs: HashMap::new(),
             clients: HashMap::new(),
             notify,
             listener,
@@ -277,13 +263,13 @@ impl Manager {
                 Source::Client(id) => self.client_ready(id),
                 Source::Outcome(pid) => self.outcome_ready(pid),
                 Source::Adopted(pid) => self.adopted_ended(pid),
-                Source::Output(id) => self.output_ready(id),
                 Source::Socket(id) => self.events.push_back((id, Event::Incoming)),
                 Source::Stored(id) => self.stored_hung_up(id),
                 Source::Paths(id) => self.paths_changed(id),
                 Source::Nodes => self.nodes_changed(),
                 Source::Mounts => self.mounts_changed(),
                 Source::Clock => self.clock_set(),
+                Source::Log => self.log_ready(),
             }
             self.settle();
         }
@@ -344,7 +330,7 @@ impl Manager {
             Action::MakeSlice(unit) => self.make_slice(unit),
             Action::ReadStamp(unit) => self.read_stamp(unit),
             Action::WriteStamp(unit) => self.write_stamp(unit),
-            Action::Log { unit, severity, notice } => self.tell(unit, severity as u8, &notice.to_string()),
+            Action::Log { unit, severity, notice } => self.tell_notice(unit, severity as u8, &notice),
         }
     }
 

@@ -21,7 +21,6 @@ pub(super) enum Source {
     Outcome(i32),
     /// The end of a process that another one may be the parent of.
     Adopted(i32),
-    Output(u64),
     /// Listening sockets of a socket unit.
     Socket(UnitId),
     /// A descriptor that is kept for a service.
@@ -34,6 +33,8 @@ pub(super) enum Source {
     Mounts,
     /// The wall clock was set.
     Clock,
+    /// The journal takes entries again.
+    Log,
 }
 
 pub(super) struct Poll {

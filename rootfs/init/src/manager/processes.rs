@@ -80,8 +80,11 @@ impl Manager {
         role: Role,
     ) -> Result<(), super::spawn::SpawnError> {
         self.reserve_user(unit)?;
-        let Prepared { mut plan, outputs, slice, limits, delegate } = self.prepare(unit, phase, index)?;
+        let Prepared { mut plan, unheard, slice, limits, delegate } = self.prepare(unit, phase, index)?;
         let passed = self.pass_descriptors(unit, phase, &mut plan)?;
+        if let Some(error) = unheard {
+            self.tell(Some(unit), 4, &format!("what it says is lost: {error}"));
+        }
         let name = self.engine.unit(unit).name.clone();
         let cgroup = match self.cgroups.enter(unit, &slice, name.as_str(), &limits, delegate) {
             Ok((fd, failed)) => {
@@ -97,14 +100,11 @@ impl Manager {
         };
         let passed: Vec<BorrowedFd<'_>> = passed.iter().map(AsFd::as_fd).collect();
         let child = sys::process::spawn_passing(&plan, cgroup.as_ref().map(AsFd::as_fd), &passed)?;
-        drop(plan); // and with it the write ends of the pipes
+        drop(plan); // and with it our copies of its streams
         let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
         self.processes.childless = false;
         self.processes
             .insert(child.pid, Process { unit, role, outcome: Some((child.outcome, token)), end: None });
-        for pending in outputs {
-            self.watch_output(unit, child.pid, pending);
-        }
         Ok(())
     }
 
@@ -226,7 +226,6 @@ impl Manager {
         self.outcome_ready(pid);
         if let Some(process) = self.forget(pid) {
             let (unit, role) = (process.unit, process.role);
-            self.hear_out(unit);
             let cgroup_empty = self.cgroups.is_empty(unit);
             self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
         }

@@ -184,6 +184,9 @@ impl Manager {
     /// The descriptors for the main process of a service, each with its name.
     pub(super) fn descriptors_for(&self, id: UnitId) -> Vec<(String, &OwnedFd)> {
         let mut found: Vec<(String, &OwnedFd)> = Vec::new();
+        if self.engine.unit(id).name.as_str() == super::log::DAEMON {
+            found.extend(self.log.descriptors());
+        }
         if let Some((fd, _)) = self.sockets.connections.get(&id) {
             found.push(("connection".into(), fd));
         }

@@ -2,7 +2,7 @@
 //! (systemd.exec(5)).
 
 use super::isolate::{CREDENTIALS, Isolated, Who, is_private};
-use super::output::Pending;
+use super::log::Header;
 use super::{Manager, accounts};
 use crate::engine::{ExitStatus, Role, UnitId};
 use crate::unit::command::environment_file;
@@ -17,7 +17,6 @@ use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use sys::process::{Folder, Plan, Step, Stream as ChildStream};
@@ -56,7 +55,8 @@ pub(super) enum SpawnError {
 /// Everything for one process.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
-    pub(super) outputs: Vec<Pending>,
+    /// Why the journal will not hear it.
+    pub(super) unheard: Option<io::Error>,
     pub(super) slice: String,
     pub(super) limits: Resources,
     /// Who owns the cgroup, with `Delegate=`.
@@ -109,7 +109,7 @@ impl Manager {
                 SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
             paths.collect::<Result<_, _>>()?
         };
-        let (streams, outputs) = self.streams(id, &command.program, context)?;
+        let (streams, unheard) = self.streams(id, &command.program, context)?;
         let only_start = context.execution.as_ref().is_some_and(|execution| execution.permissions_start_only);
         let privileged = command.privileged || only_start && phase != Phase::Start;
         let owner = (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0));
@@ -160,7 +160,7 @@ impl Manager {
             limits.files.insert("memory.oom.group", "1".to_owned());
         }
         let delegate = execution.is_some_and(|execution| execution.delegate).then_some(owner);
-        Ok(Prepared { plan, outputs, slice: slice_path(slice), limits, delegate })
+        Ok(Prepared { plan, unheard, slice: slice_path(slice), limits, delegate })
     }
 
     fn environment(
@@ -250,7 +250,7 @@ impl Manager {
         id: UnitId,
         program: &str,
         context: &Context,
-    ) -> Result<([ChildStream; 3], Vec<Pending>), SpawnError> {
+    ) -> Result<([ChildStream; 3], Option<io::Error>), SpawnError> {
         let tty = || path_c(&context.tty_path);
         let socket = || {
             let fd = self.standard_socket(id).ok_or(SpawnError::NoSocket)?;
@@ -269,7 +269,7 @@ impl Manager {
             Stream::Socket => socket()?,
             _ => null(O_RDONLY)?,
         };
-        let mut outputs = Vec::new();
+        let mut unheard = None;
         let base = Path::new(program).file_name().map(|name| name.to_string_lossy().into_owned());
         let identifier = context.syslog_identifier.clone().or(base);
         let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
@@ -286,30 +286,29 @@ impl Manager {
                 Stream::File(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT),
                 Stream::Append(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_APPEND),
                 Stream::Truncate(path) => ChildStream::Open(path_c(path)?, O_WRONLY | O_CREAT | O_TRUNC),
-                Stream::Journal | Stream::JournalAndConsole => {
-                    let (read, write) = pipe()?;
-                    outputs.push(Pending {
-                        fd: read,
+                Stream::Journal | Stream::JournalAndConsole if self.has_journal() => {
+                    let header = Header {
                         identifier: identifier.clone(),
+                        unit: self.engine.unit(id).name.as_str().to_owned(),
                         priority: context.syslog_level,
                         level_prefix: context.syslog_level_prefix,
                         console: *stream == Stream::JournalAndConsole,
-                    });
-                    ChildStream::Fd(write)
+                    };
+                    match self.log.stream(&header) {
+                        Ok(stream) => ChildStream::Fd(stream),
+                        Err(error) => {
+                            unheard = Some(error);
+                            null(O_WRONLY)?
+                        }
+                    }
                 }
+                Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
             })
         };
         let stdout = output(&context.stdout, true)?;
         let stderr = output(&context.stderr, false)?;
-        Ok(([stdin, stdout, stderr], outputs))
+        Ok(([stdin, stdout, stderr], unheard))
     }
-}
-
-/// A pipe whose read end, ours, does not block; the write end is the service's, and does.
-fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
-    nix::fcntl::fcntl(read.as_fd(), nix::fcntl::FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
-    Ok((read, write))
 }
 
 /// A small regular file; what else a service may put in its place could block, or never end.

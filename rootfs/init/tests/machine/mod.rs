@@ -5,7 +5,7 @@
 #![allow(dead_code, reason = "each test binary uses its part")]
 
 use init::control::{Ending, Request, Response, UnitStatus, Verb, client};
-use init::journal::{Entry, Filter, read};
+use journal::{Entry, Query, Span, read};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -38,8 +38,15 @@ pub fn cgroup_root() -> PathBuf {
     found.expect("this test needs a cgroup v2 tree: mount -t cgroup2 none /sys/fs/cgroup/unified")
 }
 
-const TARGETS: [(&str, &str); 8] = [
-    ("sysinit.target", "[Unit]\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n"),
+const TARGETS: [(&str, &str); 9] = [
+    (
+        "systemd-journald.service",
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nStandardOutput=null\nRestart=always\nRestartSec=0\nExecStart=@PID1@ journald --runtime @DIR@/run/journal \\\n --folder @DIR@/journal --config /nonexistent --console /dev/null --no-kmsg\n",
+    ),
+    (
+        "sysinit.target",
+        "[Unit]\nWants=systemd-journald.service\nDefaultDependencies=no\nConflicts=shutdown.target\nBefore=shutdown.target\n",
+    ),
     ("basic.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("boot-complete.target", "[Unit]\nRequires=sysinit.target\nAfter=sysinit.target\n"),
     ("multi-user.target", "[Unit]\nRequires=basic.target\nAfter=basic.target\nAllowIsolate=yes\n"),
@@ -163,13 +170,14 @@ impl Machine {
     }
 
     pub fn journal(&self) -> Vec<Entry> {
-        read(&self.path("journal"), &Filter::default()).collect()
+        read(&self.path("journal"), &Query::All, Span::default(), false).unwrap().collect()
     }
 
     /// What a unit said itself.
     pub fn said_by(&self, unit: &str) -> Vec<String> {
-        let entries = self.journal().into_iter().filter(|entry| entry.unit == unit && entry.pid != 1);
-        entries.map(|entry| entry.message).collect()
+        let query = Query::field("_SYSTEMD_UNIT", unit);
+        let entries = read(&self.path("journal"), &query, Span::default(), false).unwrap();
+        entries.map(|entry| entry.text("MESSAGE")).collect()
     }
 }
 
@@ -177,7 +185,7 @@ impl Drop for Machine {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for entry in self.journal() {
-                eprintln!("{}", entry.message);
+                eprintln!("{}", entry.text("MESSAGE"));
             }
         }
         let _ = self.child.kill();
