@@ -25,13 +25,13 @@ fn said(units: &[(&str, &str, &str)]) -> Vec<Vec<String>> {
     for (name, ..) in &texts {
         let failed = machine.jobs(Verb::Start, name);
         if !failed.is_empty() {
-            let said: Vec<_> = machine.journal().into_iter().map(|entry| entry.message).collect();
+            let said: Vec<_> = machine.journal().into_iter().map(|entry| entry.text("MESSAGE")).collect();
             panic!("{failed:?}: {said:#?}");
         }
     }
     machine.end(Ending::Reboot);
     let problems: Vec<_> =
-        machine.journal().into_iter().filter(|entry| entry.message.contains("is not valid")).collect();
+        machine.journal().into_iter().filter(|entry| entry.text("MESSAGE").contains("is not valid")).collect();
     assert!(problems.is_empty(), "{problems:#?}");
     // The shell names processes by number when they are killed.
     let plain = |line: String| match line.split_once("line 1:") {
