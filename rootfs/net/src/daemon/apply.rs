@@ -244,19 +244,15 @@ impl Daemon {
                         refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
+                (Change::SetRoute(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    state.ours.routes.insert(new);
+                }
                 (_, Err(error)) => drop(refused.insert(format!("cannot {what}: {error}"))),
                 (Change::SetAddress(new), Ok(())) => {
                     state.ours.addresses.retain(|old| old.address != new.address);
                     state.ours.addresses.insert(new);
                 }
-                (Change::SetRoute(new), Ok(())) => {
-                    let key = |route: &message::Route| (route.destination, route.table, route.metric);
-                    state
-                        .ours
-                        .routes
-                        .retain(|old| key(old) != key(&new) || new.destination.address.is_ipv6());
-                    state.ours.routes.insert(new);
-                }
+                (Change::SetRoute(new), Ok(())) => drop(state.ours.routes.insert(new)),
             }
         }
         for what in refused.difference(&state.refused) {

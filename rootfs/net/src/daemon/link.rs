@@ -536,23 +536,18 @@ impl State {
         let Some(network) = self.managed() else { return Vec::new() };
         let name = &self.link.name;
         let mut all = Vec::new();
-        let forwarding = |on: bool| if on { "1" } else { "0" };
         for (family, on, whole) in [
             ("ipv4", network.forward_ipv4, "ipv4/ip_forward"),
             ("ipv6", network.forward_ipv6, "ipv6/conf/all/forwarding"),
         ] {
             match on {
                 Some(true) => all.push((whole.to_owned(), "1")),
-                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), forwarding(false))),
+                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), "0")),
                 None => {}
             }
         }
-        // 2: also where packets are forwarded (the kernel's ip-sysctl.rst).
-        let accept = match (network.accepts_ra(), network.forward_ipv6) {
-            (false, _) => "0",
-            (true, Some(true)) => "2",
-            (true, _) => "1",
-        };
+        // 2: also where packets are forwarded, be it by another's doing (the kernel's ip-sysctl.rst).
+        let accept = if network.accepts_ra() { "2" } else { "0" };
         all.push((format!("ipv6/conf/{name}/accept_ra"), accept));
         // 1: no address of its own; 0: one of the hardware address.
         let mode = if network.link_local == LinkLocal::No || network.master.is_some() { "1" } else { "0" };
