@@ -260,30 +260,29 @@ pub fn mtu(network: &Network, given: Given<'_>) -> Option<u32> {
 /// takes: an address before the routes that need it, a route to a gateway's network before the
 /// gateway.
 pub fn changes(ours: &Content, wanted: &Content) -> Vec<Change> {
-    let gone = ours.routes.difference(&wanted.routes).copied();
-    // The same route with another source or gateway is replaced in one step.
-    let replaced = |old: &Route| wanted.routes.iter().any(|new| same_place(old, new));
-    let mut all: Vec<Change> = gone.filter(|old| !replaced(old)).map(Change::RemoveRoute).collect();
+    // IPv4: the new route of the same place first, so that there always is one. IPv6 does not take
+    // a second one beside the first where only the source differs.
+    let replaced = |old: &Route| {
+        old.destination.address.is_ipv4() && wanted.routes.iter().any(|new| same_place(old, new))
+    };
+    let (last, first): (Vec<Route>, Vec<Route>) =
+        ours.routes.difference(&wanted.routes).copied().partition(replaced);
+    let mut all: Vec<Change> = first.into_iter().map(Change::RemoveRoute).collect();
     let stays = |old: &NewAddress| wanted.addresses.iter().any(|new| new.address == old.address);
-    all.extend(
-        ours.addresses
-            .difference(&wanted.addresses)
-            .filter(|old| !stays(old))
-            .copied()
-            .map(Change::RemoveAddress),
-    );
+    let gone = ours.addresses.difference(&wanted.addresses).filter(|old| !stays(old));
+    all.extend(gone.copied().map(Change::RemoveAddress));
     all.extend(wanted.addresses.difference(&ours.addresses).copied().map(Change::SetAddress));
     let mut new: Vec<Route> = wanted.routes.difference(&ours.routes).copied().collect();
     new.sort_by_key(|route| (route.gateway.is_some(), !route.on_link, route.destination.length == 0));
     all.extend(new.into_iter().map(Change::SetRoute));
+    all.extend(last.into_iter().map(Change::RemoveRoute));
     all
 }
 
-/// Whether the kernel takes one for the other.
+/// Whether two routes compete for the same packets.
 fn same_place(one: &Route, other: &Route) -> bool {
     let key = |route: &Route| (route.destination, route.table, route.metric);
-    // IPv6 adds a second gateway to a route instead of replacing the first.
-    key(one) == key(other) && one.destination.address.is_ipv4()
+    key(one) == key(other)
 }
 
 #[cfg(test)]
@@ -374,7 +373,7 @@ mod tests {
     fn a_route_that_only_changes_its_gateway_is_never_absent() {
         let before = content(&network("[Network]\nGateway=192.0.2.1\n"), Given::default());
         let after = content(&network("[Network]\nGateway=192.0.2.2\n"), Given::default());
-        assert!(matches!(changes(&before, &after)[..], [Change::SetRoute(_)]));
+        assert!(matches!(changes(&before, &after)[..], [Change::SetRoute(_), Change::RemoveRoute(_)]));
     }
 
     #[test]

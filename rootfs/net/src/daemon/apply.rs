@@ -2,9 +2,9 @@
 
 use super::control::Answer;
 use super::link::State;
-use super::report::{self, Dhcp4Report, Report};
+use super::report::{self, Report};
 use super::{Daemon, log, now};
-use crate::config::network::{Activation, OperState};
+use crate::config::network::Activation;
 use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
 use crate::plan::{self, Change, Content};
 use nix::errno::Errno;
@@ -244,19 +244,15 @@ impl Daemon {
                         refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
+                (Change::SetRoute(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    state.ours.routes.insert(new);
+                }
                 (_, Err(error)) => drop(refused.insert(format!("cannot {what}: {error}"))),
                 (Change::SetAddress(new), Ok(())) => {
                     state.ours.addresses.retain(|old| old.address != new.address);
                     state.ours.addresses.insert(new);
                 }
-                (Change::SetRoute(new), Ok(())) => {
-                    let key = |route: &message::Route| (route.destination, route.table, route.metric);
-                    state
-                        .ours
-                        .routes
-                        .retain(|old| key(old) != key(&new) || new.destination.address.is_ipv6());
-                    state.ours.routes.insert(new);
-                }
+                (Change::SetRoute(new), Ok(())) => drop(state.ours.routes.insert(new)),
             }
         }
         for what in refused.difference(&state.refused) {
@@ -317,7 +313,7 @@ impl Daemon {
 
     /// What is said of all links.
     pub(super) fn reports(&self) -> Vec<Report> {
-        self.links.values().map(report_of).collect()
+        self.links.values().map(report::of).collect()
     }
 }
 
@@ -349,64 +345,4 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
 fn write_switch(path: &Path, value: &str) -> io::Result<()> {
     // Writing what is there already can have effects, such as every link's switches set anew.
     if fs::read_to_string(path)?.trim() == value { Ok(()) } else { fs::write(path, value) }
-}
-
-fn report_of(state: &State) -> Report {
-    let State { link, candidate, addresses, .. } = state;
-    let operational = report::operational(link, addresses);
-    let network = state.managed();
-    let required = network.and_then(|network| network.required_for_online);
-    let configured = state.is_configured();
-    let setup = match network {
-        None => "unmanaged",
-        Some(_) if configured => "configured",
-        Some(_) if !state.failures.is_empty() || !state.refused.is_empty() => "failed",
-        Some(_) => "configuring",
-    };
-    let of_family =
-        |v4: bool| report::address_state(addresses, move |found| found.address.address.is_ipv4() == v4);
-    let names = network.filter(|_| state.active).map(|network| plan::names(network, state.given()));
-    let gateways = state
-        .ours
-        .routes
-        .iter()
-        .filter(|route| route.destination.length == 0)
-        .filter_map(|route| route.gateway);
-    let mut gateways: Vec<String> = gateways.map(|gateway| gateway.to_string()).collect();
-    gateways
-        .extend(state.given().heard.and_then(crate::router::Heard::router).map(|router| router.to_string()));
-    Report {
-        index: link.index,
-        name: link.name.clone(),
-        alternative_names: link.alternative_names.clone(),
-        kind_of_type: candidate.kind_of_type.clone(),
-        kind: candidate.kind.clone(),
-        driver: candidate.driver.clone(),
-        path: candidate.path.clone(),
-        hardware_address: link.mac.map(|mac| mac.to_string()),
-        mtu: link.mtu,
-        operational: operational.name().to_owned(),
-        carrier: report::carrier(link).name().to_owned(),
-        address_state: report::address_state(addresses, |_| true).to_owned(),
-        ipv4_state: of_family(true).to_owned(),
-        ipv6_state: of_family(false).to_owned(),
-        setup: setup.to_owned(),
-        online: configured && operational >= required.unwrap_or(OperState::Degraded),
-        required_for_online: required.map(|state| state.name().to_owned()),
-        network_file: network.map(|network| network.path.display().to_string()),
-        link_file: state.link_file.clone(),
-        addresses: addresses.iter().map(|found| found.address.to_string()).collect(),
-        gateways,
-        names: names.unwrap_or_default(),
-        llmnr: network.map(|network| network.llmnr.to_owned()).unwrap_or_default(),
-        dns_default_route: network.and_then(|network| network.dns_default_route),
-        dhcp4: state.dhcp4.as_ref().map(|dhcp| Dhcp4Report {
-            state: dhcp.client.state_name().to_owned(),
-            address: dhcp.client.lease().map(|(lease, _)| lease.address.to_string()),
-            server: dhcp.client.lease().map(|(lease, _)| lease.server.to_string()),
-            lifetime: dhcp.client.lease().map(|(lease, _)| lease.lifetime),
-        }),
-        dhcp6: state.dhcp6.as_ref().map(|dhcp| dhcp.client.state_name().to_owned()),
-        failures: state.failures.iter().chain(&state.refused).cloned().collect(),
-    }
 }

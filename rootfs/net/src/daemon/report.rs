@@ -1,8 +1,9 @@
 //! What the service says of links: to `networkctl` and in its files.
 
+use super::link::State;
 use crate::config::network::OperState;
 use crate::netlink::message::{Address, IFA_F_DADFAILED, IFA_F_TENTATIVE, IFF_LOOPBACK, IFF_UP, Link};
-use crate::plan::Names;
+use crate::plan::{self, Names};
 use serde::{Deserialize, Serialize};
 
 /// One link.
@@ -100,6 +101,66 @@ pub(super) fn address_state(addresses: &[Address], meant: impl Fn(&Address) -> b
         Some(0..253) => "routable",
         Some(253) => "degraded",
         _ => "off",
+    }
+}
+
+/// What is said of a link.
+pub(super) fn of(state: &State) -> Report {
+    let State { link, candidate, addresses, .. } = state;
+    let reached = operational(link, addresses);
+    let network = state.managed();
+    let required = network.and_then(|network| network.required_for_online);
+    let configured = state.is_configured();
+    let setup = match network {
+        None => "unmanaged",
+        Some(_) if configured => "configured",
+        Some(_) if !state.failures.is_empty() || !state.refused.is_empty() => "failed",
+        Some(_) => "configuring",
+    };
+    let of_family = |v4: bool| address_state(addresses, move |found| found.address.address.is_ipv4() == v4);
+    let names = network.filter(|_| state.active).map(|network| plan::names(network, state.given()));
+    let gateways = state
+        .ours
+        .routes
+        .iter()
+        .filter(|route| route.destination.length == 0)
+        .filter_map(|route| route.gateway);
+    let mut gateways: Vec<String> = gateways.map(|gateway| gateway.to_string()).collect();
+    gateways
+        .extend(state.given().heard.and_then(crate::router::Heard::router).map(|router| router.to_string()));
+    Report {
+        index: link.index,
+        name: link.name.clone(),
+        alternative_names: link.alternative_names.clone(),
+        kind_of_type: candidate.kind_of_type.clone(),
+        kind: candidate.kind.clone(),
+        driver: candidate.driver.clone(),
+        path: candidate.path.clone(),
+        hardware_address: link.mac.map(|mac| mac.to_string()),
+        mtu: link.mtu,
+        operational: reached.name().to_owned(),
+        carrier: carrier(link).name().to_owned(),
+        address_state: address_state(addresses, |_| true).to_owned(),
+        ipv4_state: of_family(true).to_owned(),
+        ipv6_state: of_family(false).to_owned(),
+        setup: setup.to_owned(),
+        online: configured && reached >= required.unwrap_or(OperState::Degraded),
+        required_for_online: required.map(|state| state.name().to_owned()),
+        network_file: network.map(|network| network.path.display().to_string()),
+        link_file: state.link_file.clone(),
+        addresses: addresses.iter().map(|found| found.address.to_string()).collect(),
+        gateways,
+        names: names.unwrap_or_default(),
+        llmnr: network.map(|network| network.llmnr.to_owned()).unwrap_or_default(),
+        dns_default_route: network.and_then(|network| network.dns_default_route),
+        dhcp4: state.dhcp4.as_ref().map(|dhcp| Dhcp4Report {
+            state: dhcp.client.state_name().to_owned(),
+            address: dhcp.client.lease().map(|(lease, _)| lease.address.to_string()),
+            server: dhcp.client.lease().map(|(lease, _)| lease.server.to_string()),
+            lifetime: dhcp.client.lease().map(|(lease, _)| lease.lifetime),
+        }),
+        dhcp6: state.dhcp6.as_ref().map(|dhcp| dhcp.client.state_name().to_owned()),
+        failures: state.failures.iter().chain(&state.refused).cloned().collect(),
     }
 }
 

@@ -194,7 +194,7 @@ impl Message {
                 PREFERENCE => message.preference = *value.first()?,
                 STATUS => message.status = u16::from_be_bytes(*value.first_chunk()?),
                 DNS => message.lease.dns = addresses(value).collect(),
-                DOMAINS => message.lease.domains = names::plain(value)?,
+                DOMAINS => message.lease.domains = names::plain(value).unwrap_or_default(),
                 SNTP if message.lease.ntp.is_empty() => message.lease.ntp = addresses(value).collect(),
                 NTP => {
                     let servers: Option<Vec<_>> = options(value).collect();

@@ -13,6 +13,8 @@ const DO: u16 = 0x5;
 const DUMP: u16 = 0x301;
 /// `NLM_F_CREATE`
 const CREATE: u16 = 0x400;
+/// `NLM_F_APPEND`
+const APPEND: u16 = 0x800;
 /// `NLM_F_EXCL`
 const EXCL: u16 = 0x200;
 /// `NLM_F_REPLACE`
@@ -288,9 +290,10 @@ fn address_header(link: u32, address: Prefixed, scope: u8) -> [u8; 8] {
     [family(address.address), address.length, 0, scope, a, b, c, d]
 }
 
-/// Sets a route, or changes one of the same destination, metric and table.
+/// Adds a route beside those of other links; one that is there already is `EEXIST`. To replace
+/// would take away another link's route of the same destination and metric.
 pub fn set_route(link: u32, route: &Route) -> Request {
-    route_request(NEWROUTE, DO | CREATE | REPLACE, link, route)
+    route_request(NEWROUTE, DO | CREATE | APPEND, link, route)
 }
 
 /// Takes a route away.

@@ -138,3 +138,40 @@ fn waiting_for_a_link_without_carrier_ends_in_time() {
     let (code, said) = world.try_run(&[env!("CARGO_BIN_EXE_net-applets"), "networkctl", "renew", "eth7"]);
     assert_eq!((code, said.as_str()), (1, "error: there is no link eth7\n"));
 }
+
+#[test]
+fn two_links_have_a_default_route_each() {
+    let world = World::new();
+    world.connect("eth1", "srv1");
+    for (link, net) in [("0", "192.0.2"), ("1", "198.51.100")] {
+        world.far(&["ip", "link", "set", &format!("srv{link}"), "up"]);
+        let text = format!(
+            "[Match]\nName=eth{link}\n[Network]\nAddress={net}.5/24\nGateway={net}.1\nGateway=fe80::1\nIPv6AcceptRA=no\n"
+        );
+        world.write(&format!("10-eth{link}.network"), &text);
+    }
+    let _service = world.service();
+    world.online("eth0:routable");
+    world.online("eth1:routable");
+    for family in ["-4", "-6"] {
+        let routes =
+            world.wait_ip(&[family, "-o", "route"], |said| said.contains("eth0") && said.contains("eth1"));
+        for link in ["eth0", "eth1"] {
+            let has = |line: &str| line.contains("default") && line.contains(&format!("dev {link}"));
+            assert!(routes.lines().any(has), "{link}: {routes}");
+        }
+    }
+    // One with another gateway: the new route takes the old one's place, the other link's stays.
+    world.write(
+        "10-eth0.network",
+        "[Match]\nName=eth0\n[Network]\nAddress=192.0.2.5/24\nGateway=192.0.2.2\nIPv6AcceptRA=no\n",
+    );
+    world.ctl(&["reload"]);
+    let routes = world.ip(&["-4", "route"]);
+    assert!(
+        routes.contains("default via 192.0.2.2 dev eth0")
+            && routes.contains("default via 198.51.100.1 dev eth1"),
+        "{routes}"
+    );
+    assert!(!routes.contains("192.0.2.1 dev"), "{routes}");
+}

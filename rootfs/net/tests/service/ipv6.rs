@@ -90,3 +90,17 @@ fn a_file_that_wants_no_ipv6_has_none() {
     world.online("eth0:routable");
     assert_eq!(world.ip(&["-6", "address", "show", "dev", "eth0"]), "");
 }
+
+#[test]
+fn an_address_in_use_is_declined() {
+    let world = World::new();
+    world.write("10-eth0.network", FILE);
+    let mut server = world
+        .dnsmasq(&["2001:db8::1/64"], &["--enable-ra", "--dhcp-range=2001:db8::100,2001:db8::100,64,2m"]);
+    let _other = world.neighbour("2001:db8::100/64");
+    let mut service = world.service();
+    service.wait("eth0: another machine has 2001:db8::100");
+    service.wait("what DHCPv6 gave is lost");
+    server.wait("DHCPDECLINE(srv0)");
+    world.wait_ip(&["-6", "address", "show", "dev", "eth0"], |said| !said.contains("2001:db8::100/"));
+}

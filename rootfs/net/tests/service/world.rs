@@ -140,19 +140,14 @@ impl World {
              touch /run/no-name\nmount --bind /run/no-name /etc/hostname\nhostname localhost"
         );
         let world = Self { machine: Space::new(&prepare), network: Space::new(""), folder };
-        world.ip(&[
-            "link",
-            "add",
-            "eth0",
-            "type",
-            "veth",
-            "peer",
-            "name",
-            "srv0",
-            "netns",
-            &world.network.pid,
-        ]);
+        world.connect("eth0", "srv0");
         world
+    }
+
+    /// Another pair of links between the machine and the network, both off.
+    pub fn connect(&self, near: &str, far: &str) {
+        let there = self.network.pid.as_str();
+        self.ip(&["link", "add", near, "type", "veth", "peer", "name", far, "netns", there]);
     }
 
     fn file(&self, path: &str) -> PathBuf {
