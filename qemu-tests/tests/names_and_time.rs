@@ -13,7 +13,10 @@ fn the_stub_answers_and_the_machine_knows_its_name() {
     let user_data = document(&[
         (
             "a.service",
-            &oneshot(after, "busybox cat /etc/resolv.conf; busybox nslookup anna && echo own name: found"),
+            &oneshot(
+                after,
+                "busybox ip link set lo up; busybox cat /etc/resolv.conf; busybox nslookup anna && echo own name: found",
+            ),
         ),
         (
             "b.service",

@@ -19,10 +19,13 @@ const CONNECTIONS_MAX: usize = 64;
 /// A silent connection ends (RFC 7766 section 6.2.3).
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// A socket on the stub's address. It may be bound before the loopback is up.
+/// A socket on the stub's address. It may be bound before the loopback is up; bound to its link
+/// too, for without that the kernel forgets the address as the source of replies, and clients
+/// would get them from 127.0.0.1.
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
     socket.set_freebind_v4(true)?;
+    socket.bind_device(Some(b"lo"))?;
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
     }

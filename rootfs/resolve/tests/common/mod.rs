@@ -82,7 +82,9 @@ impl Sandbox {
         let notified = UnixDatagram::bind(&socket).unwrap();
         notified.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let log = fs::File::create(self.folder().join("log")).unwrap();
-        let mut command = self.command(env!("CARGO_BIN_EXE_resolve"));
+        // With the capabilities of its unit.
+        let mut command = self.command("setpriv");
+        command.args(["--bounding-set=-all,+net_bind_service,+net_raw", "--", env!("CARGO_BIN_EXE_resolve")]);
         let child = command.arg("resolved").env("NOTIFY_SOCKET", &socket).stderr(log).spawn().unwrap();
         let mut service = Service(child);
         let mut text = [0; 256];
