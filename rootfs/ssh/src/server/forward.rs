@@ -128,6 +128,7 @@ pub(super) fn connect_path(
                 }
                 running.close();
                 running.ended().await;
+                running.reap();
             }
             Err(error) => {
                 shared.server.log(&format!("no process for a forwarded connection: {error}"));

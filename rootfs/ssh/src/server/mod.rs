@@ -104,14 +104,15 @@ impl std::fmt::Debug for Server {
 
 /// A connection, for whoever must end it.
 struct Live {
-    /// The same socket: to shut it down ends whatever waits for it.
-    socket: TcpStream,
+    /// The same socket, until the connection has ended: to shut it down ends whatever waits for it.
+    socket: Option<TcpStream>,
     shared: Arc<Shared>,
 }
 
 impl Server {
+    /// Logs a line, in which a client's words may be: nothing in it moves a terminal or ends the line.
     fn log(&self, line: &str) {
-        (self.log)(line);
+        (self.log)(&line.replace(|c: char| c.is_control(), "?"));
     }
 
     fn door(&self) -> MutexGuard<'_, Door> {
@@ -131,9 +132,9 @@ impl Server {
     }
 
     fn hang_up(&self, number: u64) {
-        if let Some(live) = self.live().get(&number) {
+        if let Some(socket) = self.live().get(&number).and_then(|live| live.socket.as_ref()) {
             // Already gone is as good.
-            let _ = live.socket.shutdown(Shutdown::Both);
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
@@ -398,18 +399,21 @@ fn enter(
         }
     };
     let shared = Arc::new(Shared::new(server.clone(), number, peer, local));
-    server.live().insert(number, Live { socket: clone, shared: shared.clone() });
+    server.live().insert(number, Live { socket: Some(clone), shared: shared.clone() });
     let (server, transport) = (server.clone(), transport.clone());
     tokio::spawn(async move {
         connection(&server, transport, &shared, socket).await;
         shared.clear();
         let login = shared.login.get().cloned();
         // Its descriptors go now, whatever its processes still do.
-        server.live().remove(&number);
+        if let Some(live) = server.live().get_mut(&number) {
+            live.socket = None;
+        }
         server.door().leave(number, login.is_some());
         if let Some(login) = login {
             login.end(&server).await;
         }
+        server.live().remove(&number);
         server.left.notify_one();
     });
     Ok(())

@@ -27,7 +27,8 @@ fn sftp_puts_gets_lists_renames_and_links() {
     let machine = Machine::start("");
     let local = machine.root().join("local");
     fs::create_dir(&local).unwrap();
-    let content: Vec<u8> = (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
+    let content: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|n| (n.wrapping_mul(2_654_435_761)).to_le_bytes()).collect();
     fs::write(local.join("big"), &content).unwrap();
     fs::set_permissions(local.join("big"), fs::Permissions::from_mode(0o640)).unwrap();
     fs::create_dir(local.join("tree")).unwrap();
@@ -59,7 +60,9 @@ fn sftp_puts_gets_lists_renames_and_links() {
 fn sftp_has_the_rights_of_the_user() {
     let machine = Machine::start("");
     let key = machine.root().join("var/lib/ssh/ssh_host_ed25519_key");
-    assert!(sftp(&machine, &format!("get {} /dev/null\n", key.display()), false).contains("Permission denied"));
+    assert!(
+        sftp(&machine, &format!("get {} /dev/null\n", key.display()), false).contains("Permission denied")
+    );
     assert!(sftp(&machine, "put /etc/hostname /etc/hostname\n", false).contains("Permission denied"));
 }
 

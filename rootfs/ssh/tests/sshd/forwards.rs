@@ -56,7 +56,8 @@ impl Drop for Tunnel {
 fn connections_go_out_from_the_machine() {
     let machine = Machine::start("");
     echo(TcpListener::bind("127.0.0.1:7000").unwrap());
-    let _tunnel = Tunnel::open(&machine, &["-L", "8000:localhost:7000", "-L", "8001:127.0.0.1:1", "-D", "1080"]);
+    let _tunnel =
+        Tunnel::open(&machine, &["-L", "8000:localhost:7000", "-L", "8001:127.0.0.1:1", "-D", "1080"]);
     let data = vec![b'x'; 5_000_000];
     assert_eq!(exchange(TcpStream::connect("127.0.0.1:8000").unwrap(), &data), vec![b'X'; 5_000_000]);
     // Many at once.
@@ -100,8 +101,12 @@ fn forwarding_is_refused_when_the_key_or_the_server_says_so() {
     let machine = Machine::start("");
     echo(TcpListener::bind("127.0.0.1:7000").unwrap());
     echo(TcpListener::bind("127.0.0.1:7001").unwrap());
-    machine.authorize("tester", &format!("permitopen=\"127.0.0.1:7001\",permitlisten=\"9001\" {}", machine.public_key("id")));
-    let forwards = ["-L", "8000:127.0.0.1:7000", "-L", "8001:127.0.0.1:7001", "-R", "localhost:9001:127.0.0.1:7001"];
+    machine.authorize(
+        "tester",
+        &format!("permitopen=\"127.0.0.1:7001\",permitlisten=\"9001\" {}", machine.public_key("id")),
+    );
+    let forwards =
+        ["-L", "8000:127.0.0.1:7000", "-L", "8001:127.0.0.1:7001", "-R", "localhost:9001:127.0.0.1:7001"];
     let tunnel = Tunnel::open(&machine, &forwards);
     assert_eq!(exchange(TcpStream::connect("127.0.0.1:8000").unwrap(), b""), b"");
     assert_eq!(exchange(TcpStream::connect("127.0.0.1:8001").unwrap(), b"a"), b"A");
@@ -110,7 +115,7 @@ fn forwarding_is_refused_when_the_key_or_the_server_says_so() {
     let refused = |machine: &Machine| {
         let output = machine.ssh(&["-R", "9002:127.0.0.1:7001", "-o", "ExitOnForwardFailure=yes"], "true");
         assert_eq!(output.status.code(), Some(255), "{output:?}");
-        let output = run(machine.client(&["-W", "127.0.0.1:7001"]));
+        let output = run(&mut machine.client(&["-W", "127.0.0.1:7001"]));
         assert!(text(&output.stderr).contains("administratively prohibited"), "{output:?}");
     };
     machine.authorize("tester", &format!("restrict {}", machine.public_key("id")));

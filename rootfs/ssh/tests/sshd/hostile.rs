@@ -11,16 +11,10 @@ use std::time::{Duration, Instant};
 
 /// A connection from 127.0.0.2, another source than the tests' own clients.
 fn from_elsewhere() -> TcpStream {
-    let socket = nix::sys::socket::socket(
-        nix::sys::socket::AddressFamily::Inet,
-        nix::sys::socket::SockType::Stream,
-        nix::sys::socket::SockFlag::SOCK_CLOEXEC,
-        None,
-    )
-    .unwrap();
-    let address = |a, port| nix::sys::socket::SockaddrIn::new(127, 0, 0, a, port);
-    nix::sys::socket::bind(std::os::fd::AsRawFd::as_raw_fd(&socket), &address(2, 0)).unwrap();
-    nix::sys::socket::connect(std::os::fd::AsRawFd::as_raw_fd(&socket), &address(1, 22)).unwrap();
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    bind(&socket, &std::net::SocketAddrV4::new([127, 0, 0, 2].into(), 0)).unwrap();
+    connect(&socket, &std::net::SocketAddrV4::new([127, 0, 0, 1].into(), 22)).unwrap();
     TcpStream::from(socket)
 }
 
@@ -93,7 +87,10 @@ struct Anyone;
 impl client::Handler for Anyone {
     type Error = russh::Error;
 
-    async fn check_server_key(&mut self, _: &russh::keys::PublicKey) -> Result<bool, russh::Error> {
+    async fn check_server_key(
+        &mut self,
+        _: &russh::keys::PublicKeyOrCertificate,
+    ) -> Result<bool, russh::Error> {
         Ok(true)
     }
 }

@@ -17,14 +17,20 @@ fn nobody_comes_in_without_an_authorized_key() {
     let with_other = |more: &[&str]| {
         let mut command = std::process::Command::new("ssh");
         command.args(["-i", &format!("{}/other", machine.root().display())]).args(more);
-        let options: Vec<String> =
-            machine.options().into_iter().map(|option| if option.starts_with("IdentityFile=") { other.clone() } else { option }).collect();
+        let options: Vec<String> = machine
+            .options()
+            .into_iter()
+            .map(|option| if option.starts_with("IdentityFile=") { other.clone() } else { option })
+            .collect();
         run(command.args(options).args(["tester@127.0.0.1", "id"]).env_remove("SSH_AUTH_SOCK"))
     };
     denied(&with_other(&[]));
     denied(&machine.ssh(&["-l", "root"], "id"));
     denied(&machine.ssh(&["-l", "nobody-here"], "id"));
-    denied(&machine.ssh(&["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive"], "id"));
+    denied(&machine.ssh(
+        &["-o", "PubkeyAuthentication=no", "-o", "PreferredAuthentications=password,keyboard-interactive"],
+        "id",
+    ));
     // A line that is removed, or is only a comment, opens nothing from then on.
     machine.good(&[], "true");
     machine.authorize("tester", &format!("# {}", machine.public_key("id")));
@@ -73,7 +79,8 @@ fn options_of_a_key_hold() {
 
 #[test]
 fn users_are_allowed_and_denied_by_the_configuration() {
-    let machine = Machine::start("AllowUsers test* root\nDenyUsers *er2\nPermitRootLogin prohibit-password\n");
+    let machine =
+        Machine::start("AllowUsers test* root\nDenyUsers *er2\nPermitRootLogin prohibit-password\n");
     machine.authorize("root", &machine.public_key("id"));
     machine.authorize("plain", &machine.public_key("id"));
     assert_eq!(machine.good(&["-l", "root"], "id -u"), "0\n");
@@ -91,9 +98,16 @@ fn a_wrong_configuration_is_told_and_nothing_runs() {
     let machine = Machine::prepare("Port 22\nPasswordAuthentication yes\n");
     for option in [&["-t"][..], &[]] {
         let program = machine.root().join("ssh");
-        let output = run(std::process::Command::new(program).arg("sshd").args(option).arg("--root").arg(machine.root()));
+        let output = run(std::process::Command::new(program)
+            .arg("sshd")
+            .args(option)
+            .arg("--root")
+            .arg(machine.root()));
         assert_eq!(output.status.code(), Some(1));
-        assert!(text(&output.stderr).ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"), "{output:?}");
+        assert!(
+            text(&output.stderr).ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"),
+            "{output:?}"
+        );
     }
 }
 
@@ -107,7 +121,9 @@ fn agents_and_x11_are_not_forwarded() {
         agent[start..].split(';').next().unwrap().to_owned()
     };
     let mut client = machine.client(&["-A", "-v", "-o", "LogLevel=DEBUG1"]);
-    let output = run(client.env("SSH_AUTH_SOCK", value("SSH_AUTH_SOCK")).arg("echo agent=$SSH_AUTH_SOCK display=$DISPLAY"));
+    let output = run(client
+        .env("SSH_AUTH_SOCK", value("SSH_AUTH_SOCK"))
+        .arg("echo agent=$SSH_AUTH_SOCK display=$DISPLAY"));
     let pid: i32 = value("SSH_AGENT_PID").parse().unwrap();
     nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM).unwrap();
     assert_eq!(text(&output.stdout), "agent= display=\n");

@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 #[test]
 fn sessions_are_listed_and_terminated() {
     let machine = Machine::start("");
-    let mut child = machine.client(&["-tt"]).arg("echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        machine.client(&["-tt"]).arg("echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
     read_until(child.stdout.as_mut().unwrap(), "in");
     let list = text(&machine.loginctl(&["list-sessions", "--json=short"]).stdout);
     let list: serde_json::Value = serde_json::from_str(&list).unwrap();
@@ -28,7 +29,12 @@ fn sessions_are_listed_and_terminated() {
     assert!(machine.scopes().is_empty());
     assert_eq!(machine.loginctl(&["terminate-session", "1"]).status.code(), Some(1));
     // A signal to all that runs in one; all of one user.
-    let mut child = machine.client(&[]).arg("trap 'echo got it' USR1; echo in; while :; do sleep 0.1; done").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = machine
+        .client(&[])
+        .arg("trap 'echo got it' USR1; echo in; while :; do sleep 0.1; done")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut output = child.stdout.take().unwrap();
     read_until(&mut output, "in");
     assert!(machine.loginctl(&["kill-session", "-s", "USR1", "--kill-whom=leader", "2"]).status.success());
@@ -41,12 +47,21 @@ fn sessions_are_listed_and_terminated() {
 fn twenty_sessions_share_a_connection() {
     let machine = Machine::start("");
     let control = format!("ControlPath={}/master", machine.root().display());
-    let mut master = machine.client(&["-o", &control, "-o", "ControlMaster=yes"]).arg("echo up; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut master = machine
+        .client(&["-o", &control, "-o", "ControlMaster=yes"])
+        .arg("echo up; sleep 1000")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
     read_until(master.stdout.as_mut().unwrap(), "up");
     let clients: Vec<_> = (0..20)
         .map(|number| {
             let mut client = machine.client(&["-o", &control]);
-            client.arg(format!("head -c 1000000 /dev/zero | wc -c; sleep 0.2; echo {number}")).stdout(Stdio::piped()).spawn().unwrap()
+            client
+                .arg(format!("head -c 1000000 /dev/zero | wc -c; sleep 0.2; echo {number}"))
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
         })
         .collect();
     for (number, client) in clients.into_iter().enumerate() {
@@ -55,7 +70,8 @@ fn twenty_sessions_share_a_connection() {
     }
     assert_eq!(machine.scopes().len(), 1);
     // A client that goes takes its program with it, and the others stay.
-    let mut client = machine.client(&["-o", &control]).arg("echo in; sleep 1001").stdout(Stdio::piped()).spawn().unwrap();
+    let mut client =
+        machine.client(&["-o", &control]).arg("echo in; sleep 1001").stdout(Stdio::piped()).spawn().unwrap();
     read_until(client.stdout.as_mut().unwrap(), "in");
     client.kill().unwrap();
     client.wait().unwrap();
@@ -90,7 +106,8 @@ fn keys_are_renewed_on_the_way() {
 #[test]
 fn the_end_of_the_server_ends_its_sessions() {
     let mut machine = Machine::start("");
-    let mut child = machine.client(&[]).arg("trap '' HUP; echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        machine.client(&[]).arg("trap '' HUP; echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
     read_until(child.stdout.as_mut().unwrap(), "in");
     machine.down();
     child.wait().unwrap();
@@ -101,7 +118,8 @@ fn the_end_of_the_server_ends_its_sessions() {
 #[test]
 fn a_server_that_was_killed_finds_its_key_and_ends_what_was_left() {
     let mut machine = Machine::start("");
-    let mut child = machine.client(&[]).arg("trap '' HUP; echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        machine.client(&[]).arg("trap '' HUP; echo in; sleep 1000").stdout(Stdio::piped()).spawn().unwrap();
     read_until(child.stdout.as_mut().unwrap(), "in");
     machine.restart();
     child.wait().unwrap();

@@ -24,7 +24,10 @@ fn a_terminal_has_the_clients_size_modes_and_name() {
     let output = run(in_terminal(&machine, line, "stty rows 33 cols 77 -ixon erase ^H").stdin(Stdio::null()));
     let out = text(&output.stdout).replace('\r', "");
     assert!(out.starts_with("33 77\n"), "{out}");
-    assert!(out.contains("-ixon") && out.contains("erase = ^H") && out.contains("\nvt220\n/dev/pts/"), "{out}");
+    assert!(
+        out.contains("-ixon") && out.contains("erase = ^H") && out.contains("\nvt220\n/dev/pts/"),
+        "{out}"
+    );
     let tail: Vec<&str> = out.lines().skip_while(|line| !line.starts_with("/dev/pts/")).collect();
     assert_eq!(tail[0], tail[1], "{out}");
     assert!(tail[2].ends_with(":620"), "{out}");
