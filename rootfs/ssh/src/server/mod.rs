@@ -17,7 +17,7 @@ mod wire;
 pub use control::{Answer, Question, SOCKET};
 pub(crate) use forward::CONNECTED;
 
-use crate::config::{Config, ConfigError, HostKey};
+use crate::config::{Config, ConfigError, Exchange, HostKey};
 use crate::door::{Bounds, Door, Entry};
 use crate::hostkey::{self, HostKeyError};
 use crate::{cgroup, config, registry};
@@ -332,17 +332,17 @@ fn transport(config: &Config, keys: Vec<russh::keys::PrivateKey>) -> russh::serv
         HostKey::Ed25519 => Algorithm::Ed25519,
         HostKey::EcdsaP256 => Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
     });
+    let exchanges = config.exchanges.iter().map(|exchange| match exchange {
+        Exchange::MlKem768X25519 => kex::MLKEM768X25519_SHA256,
+        Exchange::Curve25519 => kex::CURVE25519,
+    });
+    let extensions = [kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
     let preferred = Preferred {
-        kex: Cow::Borrowed(&[
-            kex::MLKEM768X25519_SHA256,
-            kex::CURVE25519,
-            kex::CURVE25519_PRE_RFC_8731,
-            kex::EXTENSION_SUPPORT_AS_SERVER,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-        ]),
+        kex: Cow::Owned(exchanges.chain(extensions).collect()),
         key: Cow::Owned(algorithms.collect()),
         host_key_certificates: Cow::Borrowed(&[]),
-        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR]),
+        // chacha20-poly1305 is open to the Terrapin attack with clients that know no strict exchange.
+        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_256_CTR]),
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
         compression: Cow::Borrowed(&[compression::NONE]),
     };

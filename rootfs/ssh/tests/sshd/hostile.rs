@@ -168,15 +168,29 @@ fn data_that_nobody_takes_is_held_within_bounds() {
 }
 
 #[test]
-fn ssh_audit_has_nothing_to_say() {
-    let machine = Machine::start("");
+fn ssh_audit_has_nothing_to_say_but_that_a_key_exchange_is_of_before_quantum_computers() {
     let cache = std::env::var("SLIPWAY_CACHE").map_or_else(
         |_| std::path::PathBuf::from(std::env::var("HOME").unwrap()).join(".cache/slipway"),
         std::path::PathBuf::from,
     );
     let program = cache.join("tools/ssh-audit/bin/ssh-audit");
     assert!(program.exists(), "{} is missing: scripts/test installs it", program.display());
-    let output = run(Command::new(program).args(["-l", "warn", "--skip-rate-test", "127.0.0.1"]));
-    assert_eq!((output.status.code(), text(&output.stdout).trim()), (Some(0), ""), "{output:?}");
+    let audit = || {
+        // The rate test is about the one source that the test is, which has a bound of its own.
+        let output = run(Command::new(&program).args(["-n", "-l", "warn", "--skip-rate-test", "127.0.0.1"]));
+        let out = text(&output.stdout);
+        let lines: Vec<&str> =
+            out.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).collect();
+        lines.join("\n").split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let machine = Machine::start("KexAlgorithms mlkem768x25519-sha256\n");
+    assert_eq!(audit(), "");
+    drop(machine);
+    // Clients older than OpenSSH 9.9, Debian 12's among them, have no other in common with russh.
+    let machine = Machine::start("");
+    assert_eq!(
+        audit(),
+        "(kex) curve25519-sha256 -- [warn] does not provide protection against post-quantum attacks"
+    );
     assert_eq!(machine.good(&[], "echo in"), "in\n");
 }
