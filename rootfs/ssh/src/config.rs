@@ -38,6 +38,15 @@ pub enum HostKey {
     EcdsaP256,
 }
 
+/// Key exchanges (`KexAlgorithms`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exchange {
+    /// `mlkem768x25519-sha256`
+    MlKem768X25519,
+    /// `curve25519-sha256`
+    Curve25519,
+}
+
 /// The settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -45,6 +54,8 @@ pub struct Config {
     pub listen: Vec<SocketAddr>,
     /// `HostKeyAlgorithms`, most preferred first.
     pub host_keys: Vec<HostKey>,
+    /// `KexAlgorithms`, most preferred first.
+    pub exchanges: Vec<Exchange>,
     /// `AuthorizedKeysFile`: paths with `%u`, `%h`, `%%`; `/*` at the end means the files of a folder.
     pub authorized_keys: Vec<String>,
     /// `PermitRootLogin`
@@ -89,6 +100,7 @@ impl Default for Config {
         Self {
             listen: default_listen(22),
             host_keys: vec![HostKey::Ed25519],
+            exchanges: vec![Exchange::MlKem768X25519, Exchange::Curve25519],
             authorized_keys: text(&["/etc/ssh/authorized_keys.d/%u", "/etc/ssh/authorized_keys.d/%u.d/*"]),
             root_login: false,
             allow_users: vec![],
@@ -193,7 +205,21 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
                 listen.push(address(value).ok_or_else(|| line.wrong("ADDRESS, IPV4:PORT or [IPV6]:PORT"))?);
                 Ok(())
             }),
-            "hostkeyalgorithms" => line.host_keys().map(|keys| config.host_keys = keys),
+            "hostkeyalgorithms" => line
+                .choices(
+                    &[("ssh-ed25519", HostKey::Ed25519), ("ecdsa-sha2-nistp256", HostKey::EcdsaP256)],
+                    "ssh-ed25519 and ecdsa-sha2-nistp256, with commas between",
+                )
+                .map(|keys| config.host_keys = keys),
+            "kexalgorithms" => line
+                .choices(
+                    &[
+                        ("mlkem768x25519-sha256", Exchange::MlKem768X25519),
+                        ("curve25519-sha256", Exchange::Curve25519),
+                    ],
+                    "mlkem768x25519-sha256 and curve25519-sha256, with commas between",
+                )
+                .map(|exchanges| config.exchanges = exchanges),
             "authorizedkeysfile" => lists(&mut config.authorized_keys, &line),
             "permitrootlogin" => match line.one() {
                 Ok("prohibit-password") => {
@@ -316,21 +342,20 @@ impl<'a> Line<'a> {
         }
     }
 
-    fn host_keys(&self) -> Result<Vec<HostKey>, Problem> {
-        let takes = "ssh-ed25519 and ecdsa-sha2-nistp256, with commas between";
-        let mut keys = Vec::new();
+    /// A list with commas, of these names, none twice.
+    fn choices<T: Copy + PartialEq>(
+        &self,
+        known: &[(&str, T)],
+        takes: &'static str,
+    ) -> Result<Vec<T>, Problem> {
+        let mut chosen = Vec::new();
         for name in self.one()?.split(',') {
-            let key = match name {
-                "ssh-ed25519" => HostKey::Ed25519,
-                "ecdsa-sha2-nistp256" => HostKey::EcdsaP256,
+            match known.iter().find(|(known, _)| *known == name) {
+                Some((_, choice)) if !chosen.contains(choice) => chosen.push(*choice),
                 _ => return Err(self.wrong(takes)),
-            };
-            if keys.contains(&key) {
-                return Err(self.wrong(takes));
             }
-            keys.push(key);
         }
-        Ok(keys)
+        Ok(chosen)
     }
 }
 

@@ -165,8 +165,9 @@ impl Entry {
         self.wishes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What came before is still for whoever takes it.
     fn close(&self) {
-        self.inbox.discard();
+        self.inbox.end();
         self.closed.notify_one();
     }
 

@@ -17,6 +17,8 @@ use tokio::time::timeout;
 
 /// How long a connection to somewhere may take to come about.
 const CONNECT_MAX: Duration = Duration::from_secs(30);
+/// How long what a client sent before it closed its channel may take to go out.
+const LINGER: Duration = Duration::from_secs(10);
 /// Bytes read at once.
 const CHUNK: usize = 32 << 10;
 /// What the applet `ssh-stream` says once it is connected.
@@ -69,18 +71,20 @@ fn own(socket: impl AsFd, uid: u32) -> io::Result<()> {
     Ok(nix::unistd::fchown(socket.as_fd(), Some(nix::unistd::Uid::from_raw(uid)), None)?)
 }
 
-/// Copies both ways until both are at their end, or the channel is closed.
-async fn pump(entry: &Entry, write: &ChannelWriteHalf<Msg>, socket: TcpStream) {
+/// Copies both ways until both are at their end. When the channel is closed, what the client sent
+/// before still goes out.
+async fn pump(entry: &Arc<Entry>, write: &ChannelWriteHalf<Msg>, socket: TcpStream) {
     let (mut from, mut to) = socket.into_split();
-    let outward = async {
-        while let Some(data) = entry.inbox.next().await {
+    let taken = entry.clone();
+    let outward = tokio::spawn(async move {
+        while let Some(data) = taken.inbox.next().await {
             if to.write_all(&data).await.is_err() {
                 break;
             }
         }
-        entry.inbox.discard();
+        taken.inbox.discard();
         let _ = to.shutdown().await;
-    };
+    });
     let inward = async {
         let mut buffer = vec![0; CHUNK];
         while let Ok(length @ 1..) = from.read(&mut buffer).await {
@@ -90,11 +94,23 @@ async fn pump(entry: &Entry, write: &ChannelWriteHalf<Msg>, socket: TcpStream) {
         }
         let _ = write.eof().await;
     };
-    tokio::select! {
-        _ = async { tokio::join!(outward, inward) } => {}
-        () = entry.closed.notified() => {}
-    }
+    both(entry, outward, inward).await;
     let _ = write.close().await;
+}
+
+/// Waits for both directions, or for the end of the channel and then a while for what goes out.
+async fn both(entry: &Entry, mut outward: JoinHandle<()>, inward: impl Future<Output = ()>) {
+    let whole = async {
+        inward.await;
+        let _ = (&mut outward).await;
+    };
+    let closed = tokio::select! {
+        () = whole => false,
+        () = entry.closed.notified() => true,
+    };
+    if closed && !outward.is_finished() && timeout(LINGER, &mut outward).await.is_err() {
+        outward.abort();
+    }
 }
 
 /// Connects to a UNIX socket: a process of the user's does, so that its permissions and the
@@ -113,6 +129,7 @@ pub(super) fn connect_path(
     tokio::spawn(async move {
         match start_stream(&shared, &path) {
             Ok(running) => {
+                let running = Arc::new(running);
                 let mut first = [0];
                 let connected = match running.output() {
                     Some(output) => {
@@ -128,6 +145,7 @@ pub(super) fn connect_path(
                 }
                 running.close();
                 running.ended().await;
+                running.reap();
             }
             Err(error) => {
                 shared.server.log(&format!("no process for a forwarded connection: {error}"));
@@ -152,17 +170,18 @@ fn start_stream(shared: &Shared, path: &str) -> io::Result<Running> {
     process::start(&command, scope)
 }
 
-async fn relay(entry: &Entry, write: &ChannelWriteHalf<Msg>, running: &Running) {
-    let outward = async {
-        while let Some(data) = entry.inbox.next().await {
-            let Some(input) = running.input() else { break };
+async fn relay(entry: &Arc<Entry>, write: &ChannelWriteHalf<Msg>, running: &Arc<Running>) {
+    let (taken, program) = (entry.clone(), running.clone());
+    let outward = tokio::spawn(async move {
+        while let Some(data) = taken.inbox.next().await {
+            let Some(input) = program.input() else { break };
             if process::write(&input, &data).await.is_err() {
                 break;
             }
         }
-        entry.inbox.discard();
-        running.close_input();
-    };
+        taken.inbox.discard();
+        program.close_input();
+    });
     let inward = async {
         let mut buffer = vec![0; CHUNK];
         let Some(output) = running.output() else { return };
@@ -173,10 +192,7 @@ async fn relay(entry: &Entry, write: &ChannelWriteHalf<Msg>, running: &Running) 
         }
         let _ = write.eof().await;
     };
-    tokio::select! {
-        _ = async { tokio::join!(outward, inward) } => {}
-        () = entry.closed.notified() => {}
-    }
+    both(entry, outward, inward).await;
     let _ = write.close().await;
 }
 

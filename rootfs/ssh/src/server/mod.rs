@@ -17,7 +17,7 @@ mod wire;
 pub use control::{Answer, Question, SOCKET};
 pub(crate) use forward::CONNECTED;
 
-use crate::config::{Config, ConfigError, HostKey};
+use crate::config::{Config, ConfigError, Exchange, HostKey};
 use crate::door::{Bounds, Door, Entry};
 use crate::hostkey::{self, HostKeyError};
 use crate::{cgroup, config, registry};
@@ -104,14 +104,15 @@ impl std::fmt::Debug for Server {
 
 /// A connection, for whoever must end it.
 struct Live {
-    /// The same socket: to shut it down ends whatever waits for it.
-    socket: TcpStream,
+    /// The same socket, until the connection has ended: to shut it down ends whatever waits for it.
+    socket: Option<TcpStream>,
     shared: Arc<Shared>,
 }
 
 impl Server {
+    /// Logs a line, in which a client's words may be: nothing in it moves a terminal or ends the line.
     fn log(&self, line: &str) {
-        (self.log)(line);
+        (self.log)(&line.replace(|c: char| c.is_control(), "?"));
     }
 
     fn door(&self) -> MutexGuard<'_, Door> {
@@ -131,9 +132,9 @@ impl Server {
     }
 
     fn hang_up(&self, number: u64) {
-        if let Some(live) = self.live().get(&number) {
+        if let Some(socket) = self.live().get(&number).and_then(|live| live.socket.as_ref()) {
             // Already gone is as good.
-            let _ = live.socket.shutdown(Shutdown::Both);
+            let _ = socket.shutdown(Shutdown::Both);
         }
     }
 }
@@ -331,17 +332,17 @@ fn transport(config: &Config, keys: Vec<russh::keys::PrivateKey>) -> russh::serv
         HostKey::Ed25519 => Algorithm::Ed25519,
         HostKey::EcdsaP256 => Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
     });
+    let exchanges = config.exchanges.iter().map(|exchange| match exchange {
+        Exchange::MlKem768X25519 => kex::MLKEM768X25519_SHA256,
+        Exchange::Curve25519 => kex::CURVE25519,
+    });
+    let extensions = [kex::EXTENSION_SUPPORT_AS_SERVER, kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER];
     let preferred = Preferred {
-        kex: Cow::Borrowed(&[
-            kex::MLKEM768X25519_SHA256,
-            kex::CURVE25519,
-            kex::CURVE25519_PRE_RFC_8731,
-            kex::EXTENSION_SUPPORT_AS_SERVER,
-            kex::EXTENSION_OPENSSH_STRICT_KEX_AS_SERVER,
-        ]),
+        kex: Cow::Owned(exchanges.chain(extensions).collect()),
         key: Cow::Owned(algorithms.collect()),
         host_key_certificates: Cow::Borrowed(&[]),
-        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::CHACHA20_POLY1305, cipher::AES_256_CTR]),
+        // chacha20-poly1305 is open to the Terrapin attack with clients that know no strict exchange.
+        cipher: Cow::Borrowed(&[cipher::AES_256_GCM, cipher::AES_256_CTR]),
         mac: Cow::Borrowed(&[mac::HMAC_SHA256_ETM, mac::HMAC_SHA512_ETM]),
         compression: Cow::Borrowed(&[compression::NONE]),
     };
@@ -398,18 +399,21 @@ fn enter(
         }
     };
     let shared = Arc::new(Shared::new(server.clone(), number, peer, local));
-    server.live().insert(number, Live { socket: clone, shared: shared.clone() });
+    server.live().insert(number, Live { socket: Some(clone), shared: shared.clone() });
     let (server, transport) = (server.clone(), transport.clone());
     tokio::spawn(async move {
         connection(&server, transport, &shared, socket).await;
         shared.clear();
         let login = shared.login.get().cloned();
         // Its descriptors go now, whatever its processes still do.
-        server.live().remove(&number);
+        if let Some(live) = server.live().get_mut(&number) {
+            live.socket = None;
+        }
         server.door().leave(number, login.is_some());
         if let Some(login) = login {
             login.end(&server).await;
         }
+        server.live().remove(&number);
         server.left.notify_one();
     });
     Ok(())

@@ -171,16 +171,17 @@ impl Running {
         }
     }
 
-    /// Waits for its end, and reaps it.
+    /// Waits for its end. Until [`Running::reap`] its number, and that of its group, are nobody else's.
     pub(super) async fn ended(&self) -> End {
-        use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+        use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
         loop {
             let ready = self.ended.readable().await;
-            match waitpid(nix::unistd::Pid::from_raw(self.pid), Some(WaitPidFlag::WNOHANG)) {
+            match waitid(Id::Pid(nix::unistd::Pid::from_raw(self.pid)), flags) {
                 Ok(WaitStatus::Exited(_, code)) => return End::Code(code.cast_unsigned() & 0xff),
                 Ok(WaitStatus::Signaled(_, signal, core)) => return End::Signal(signal as i32, core),
                 Err(nix::errno::Errno::EINTR) => {}
-                // Without its pid, which this process alone reaps, nothing can be known.
+                // Without its status nothing can be known.
                 Err(_) => return End::Code(255),
                 Ok(_) => match ready {
                     Ok(mut ready) => ready.clear_ready(),
@@ -188,6 +189,11 @@ impl Running {
                 },
             }
         }
+    }
+
+    /// Takes it out of the kernel's table, once it has ended.
+    pub(super) fn reap(&self) {
+        let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(self.pid), None);
     }
 
     /// Sets the terminal's size.

@@ -167,6 +167,7 @@ async fn run(
     if end.is_none() {
         running.ended().await;
     }
+    running.reap();
     drop(place);
 }
 

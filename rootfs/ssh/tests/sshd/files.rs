@@ -59,10 +59,14 @@ fn sftp_puts_gets_lists_renames_and_links() {
 #[test]
 fn sftp_has_the_rights_of_the_user() {
     let machine = Machine::start("");
-    let key = machine.root().join("var/lib/ssh/ssh_host_ed25519_key");
+    let secret = machine.root().join("secret");
+    fs::write(&secret, "root's").unwrap();
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(
-        sftp(&machine, &format!("get {} /dev/null\n", key.display()), false).contains("Permission denied")
+        sftp(&machine, &format!("get {} /dev/null\n", secret.display()), false).contains("Permission denied")
     );
+    let key = machine.root().join("var/lib/ssh/ssh_host_ed25519_key");
+    assert!(sftp(&machine, &format!("get {} /dev/null\n", key.display()), false).contains("not found"));
     assert!(sftp(&machine, "put /etc/hostname /etc/hostname\n", false).contains("Permission denied"));
 }
 

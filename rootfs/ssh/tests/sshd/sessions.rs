@@ -89,7 +89,7 @@ fn keys_are_renewed_on_the_way() {
     let machine = Machine::start("");
     let sums = "head -c 30000000 /dev/zero | sha256sum";
     let expected = text(&run(Command::new("sh").args(["-c", sums])).stdout);
-    for cipher in ["aes256-gcm@openssh.com", "chacha20-poly1305@openssh.com", "aes256-ctr"] {
+    for cipher in ["aes256-gcm@openssh.com", "aes256-ctr"] {
         let output = machine.ssh(
             &["-v", "-o", "LogLevel=DEBUG1", "-c", cipher, "-o", "RekeyLimit=2M"],
             "head -c 30000000 /dev/zero",
