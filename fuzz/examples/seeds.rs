@@ -36,7 +36,7 @@ fn main() -> Result<()> {
         keep("gpt", name, &Disk::to_input(&table(sizes)?))?;
     }
     keep("fat", "esp", &Disk::to_input(&volume()?))?;
-    keep("superblock", "gpt", &Disk::to_input(&table(&[1 << 20, 2 << 20])?))?;
+    keep("superblock", "gpt", &Disk::to_input(&table(&[1])?))?;
     keep("superblock", "fat", &Disk::to_input(&volume()?))?;
     for (name, at, magic) in [
         ("btrfs", 0x1_0040, b"_BHRfS_M".as_slice()),
@@ -51,7 +51,11 @@ fn main() -> Result<()> {
     let event = b"add@/devices/vda\0ACTION=add\0DEVPATH=/devices/vda\0SUBSYSTEM=block\0DEVNAME=vda\0";
     keep("uevent", "add", event)?;
     keep("uevent", "entry", b"S:disk/by-label/a\nL:50\nI:1\nE:ID_FS_TYPE=ext4\nG:systemd\nQ:systemd\nV:1\n")?;
-    keep("uevent", "aliases", b"alias virtio:d00000001v* virtio_net\nalias usb:v*p[0-3]?x* r8152\n\0usb:v1p22x")?;
+    keep(
+        "uevent",
+        "aliases",
+        b"alias virtio:d00000001v* virtio_net\nalias usb:v*p[0-3]?x* r8152\n\0usb:v1p22x",
+    )?;
     let ext4 = ext4()?;
     keep("superblock", "ext4", &Disk::to_input(&ext4))?;
     keep("ext4", "ours", &Disk::to_input(&ext4))?;

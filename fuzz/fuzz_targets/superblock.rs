@@ -32,6 +32,9 @@ fuzz_target!(|input: &[u8]| {
     }
     for name in names {
         let name = encode(&name);
-        assert!(name.is_empty() || name == "." || name == ".." || name.len() > 255 || is_link(&name), "{name}");
+        assert!(
+            name.is_empty() || name == "." || name == ".." || name.len() > 255 || is_link(&name),
+            "{name}"
+        );
     }
 });

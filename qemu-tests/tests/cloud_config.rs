@@ -3,6 +3,9 @@
 
 use qemu_tests::{Boot, Disk, Image, add_disk, give, row, tool};
 use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::thread;
 
 const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvcLRmK4Jf8GuTgqh2vGkYBSXgx9oPE7DHxyQ+xJ7Eh me";
 
@@ -150,4 +153,55 @@ fn a_document_that_cannot_be_fetched_is_said_and_the_machine_gets_ready() {
     assert_eq!(row(&console, "user-data"), format!("to be fetched from {url}"), "{console}");
     assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
     boot.wait_for_all(&[qemu_tests::BLESSED]);
+}
+
+/// Serves these bodies by path on the loopback, which a guest of QEMU's user network sees as
+/// 10.0.2.2; anything else is not found. Gives the port.
+fn serve(bodies: &'static [(&'static str, &'static str)]) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut lines = BufReader::new(stream.try_clone().unwrap()).lines().map_while(Result::ok);
+            let request = lines.next().unwrap_or_default();
+            lines.by_ref().take_while(|line| !line.is_empty()).for_each(drop);
+            let path = request.split(' ').nth(1).unwrap_or_default();
+            let found = bodies.iter().find(|(known, _)| *known == path);
+            let (status, body) = found.map_or((404, ""), |(_, body)| (200, *body));
+            // The guest may have been cut off.
+            let _ = write!(
+                stream,
+                "HTTP/1.1 {status} X\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    port
+}
+
+#[test]
+fn a_document_is_fetched_before_the_default_target_and_kept() {
+    const DOCUMENT: &str = "#cloud-config\nunits:\n  - name: fetched.service\n    enable: true\n    content: |\n      \
+        [Service]\n      Type=oneshot\n      StandardOutput=journal+console\n      \
+        ExecStart=/usr/bin/busybox sh -c \"echo fetched for $private_ipv4 on `busybox hostname`\"\n      \
+        [Install]\n      WantedBy=multi-user.target\n";
+    let port = serve(&[
+        ("/latest/api/token", "secret"),
+        ("/latest/meta-data/local-ipv4", "10.9.8.7"),
+        ("/latest/meta-data/hostname", "from-the-network"),
+        ("/latest/user-data", DOCUMENT),
+    ]);
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let mut spec = Boot::direct(&disk, &image);
+    let url = format!("type=11,value=slipway.metadata-url=http://10.0.2.2:{port}");
+    spec.more.extend(["-smbios", &url, "-nic", "user,model=virtio-net-pci"].map(Into::into));
+    for word in ["to be fetched from http://10.0.2.2", "applied, kept from an earlier boot"] {
+        let mut boot = Boot::start(&spec);
+        boot.wait_for_all(&["fetched for 10.9.8.7 on from-the-network"]);
+        let console = boot.ready();
+        assert!(row(&console, "user-data").starts_with(word), "{console}");
+        boot.cut();
+    }
 }

@@ -78,7 +78,7 @@ impl Entry {
     /// Reads a file's text. Lines of no known kind are left out.
     pub fn parse(text: &str) -> Self {
         let mut entry = Self::default();
-        for line in text.lines() {
+        for line in text.split('\n') {
             let Some((letter, rest)) = line.split_once(':') else { continue };
             match letter {
                 "S" => _ = entry.links.insert(rest.to_owned()),

@@ -70,8 +70,9 @@ pub(super) fn make_home(root: &Path, home: &Home) -> Result<(), SetupError> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
         Err(cause) => return Err(SetupError::File { verb: "create", path, cause }),
     }
-    let owner = SetupError::reading(&path, fs::metadata(&path))?.uid();
-    if owner == home.uid || owner != 0 {
+    // A link is not followed: it may be another user's, and lead anywhere.
+    let found = SetupError::reading(&path, fs::symlink_metadata(&path))?;
+    if !found.is_dir() || found.uid() == home.uid || found.uid() != 0 {
         return Ok(());
     }
     SetupError::writing(&path, chown(&path, Some(home.uid), Some(home.gid)))

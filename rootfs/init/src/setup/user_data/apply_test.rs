@@ -74,6 +74,10 @@ fn accounts_homes_and_keys_have_their_modes_and_owners() {
     chown(root.path().join("var/home/core"), Some(7), Some(7)).unwrap();
     make_home(root.path(), &home).unwrap();
     assert_eq!(seen("var/home/core"), (0o700, 7, 7));
+    // A link in its place leads to nothing that is given away.
+    symlink("../../etc", root.path().join("var/home/link")).unwrap();
+    make_home(root.path(), &Home { path: "/var/home/link".to_owned(), uid: 9, gid: 9 }).unwrap();
+    assert_eq!(seen("etc").1, 0);
 }
 
 #[test]
