@@ -13,5 +13,6 @@ mod power_cut;
 mod second_boot;
 mod services;
 mod shutdown;
+mod units;
 mod user_data;
 mod zero_tries;

@@ -225,7 +225,9 @@ fn emergency_action(at: &Scope<'_>) -> Result<EmergencyAction, Fault> {
         "halt" => EmergencyAction::Halt,
         "halt-force" | "halt-immediate" => EmergencyAction::HaltForce,
         _ => {
-            return Err(at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not"));
+            return Err(
+                at.invalid("want none, or reboot, poweroff or halt, with -force or -immediate or not")
+            );
         }
     })
 }
