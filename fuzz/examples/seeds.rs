@@ -217,6 +217,42 @@ fn segment(closed: bool) -> Vec<u8> {
     }
     bytes
 }
+    for (name, text) in UNITS {
+        keep("unit", name, text.as_bytes())?;
+    }
+    keep(
+        "calendar",
+        "fields",
+        b"Mon..Fri,Sun 2026/2-*~1..7/2 9..17/2:00,30:1.5/7.25 Europe/Berlin\n",
+    )?;
+    let mut zone = b"*-*-* 02:30\n".to_vec();
+    zone.extend(fs::read("/usr/share/zoneinfo/Europe/Berlin")?); // package tzdata
+    keep("calendar", "zone", &zone)?;
+    Ok(())
+}
+
+/// Units of types other than the tree's, each with its name as the first line.
+const UNITS: [(&str, &str); 4] = [
+    (
+        "socket",
+        "a@x.socket\n[Socket]\nListenStream=[::1]:80\nListenFIFO=/run/x\nAccept=no\nSymlinks=/run/y\n\
+         BindIPv6Only=both\nKeepAliveTimeSec=5min\nFileDescriptorName=web\nExecStartPre=/bin/x %i\nMemoryMax=1G\n",
+    ),
+    (
+        "timer",
+        "a.timer\n[Timer]\nOnCalendar=Mon *-*~1 02:30 UTC\nOnBootSec=1h 5min\nRandomizedDelaySec=30s\n\
+         Unit=b.target\nPersistent=yes\n",
+    ),
+    (
+        "mount",
+        "mnt-my\\x2ddata.mount\n[Mount]\nWhat=LABEL=my data\nWhere=/mnt/my-data\nOptions=ro,noatime\n\
+         TimeoutSec=5\n[Install]\nWantedBy=local-fs.target\n",
+    ),
+    (
+        "path",
+        "a.path\n[Path]\nPathExistsGlob=/srv/*.[ab]\nDirectoryNotEmpty=/var/spool/%N\nMakeDirectory=yes\n",
+    ),
+];
 
 /// Bytes that compress well and are not zero.
 fn text(length: usize) -> Vec<u8> {

@@ -19,5 +19,6 @@ mod second_boot;
 mod services;
 mod shutdown;
 mod sshd;
+mod units;
 mod user_data;
 mod zero_tries;

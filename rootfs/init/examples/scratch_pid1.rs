@@ -69,7 +69,7 @@ fn serve(count: usize) -> Result<(), Box<dyn Error>> {
     let passed = service::activation::descriptors();
     let all: Vec<&str> = passed.iter().map(|(name, _)| name.as_str()).collect();
     let text = format!("{} {}\n", all.join(" "), std::process::id());
-    let first = passed.iter().next().ok_or("nothing was passed")?.1.try_clone()?;
+    let first = passed.first().ok_or("nothing was passed")?.1.try_clone()?;
     let is_tcp = std::net::TcpListener::from(first.try_clone()?).local_addr().is_ok();
     for _ in 0..count {
         if is_tcp {

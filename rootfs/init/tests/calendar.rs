@@ -235,11 +235,11 @@ impl Dice {
             let dash = if self.roll(5) == 0 { '~' } else { '-' };
             // In a list, systemd lowers the last day by three more for each further value.
             let last = if dash == '~' { 20 } else { 31 };
-            text += &format!("{year}-{}{dash}{} ", self.field(1, 12), self.field(1, last));
+            text = format!("{text}{year}-{}{dash}{} ", self.field(1, 12), self.field(1, last));
         }
-        text += &format!("{}:{}", self.field(0, 23), self.field(0, 59));
+        text = format!("{text}{}:{}", self.field(0, 23), self.field(0, 59));
         if self.roll(2) == 0 {
-            text += &format!(":{}", self.field(0, 59));
+            text = format!("{text}:{}", self.field(0, 59));
         }
         text
     }

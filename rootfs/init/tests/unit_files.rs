@@ -1,7 +1,7 @@
 //! The search path in a scratch tree: precedence, drop-ins, templates, aliases, masks, links; and the
 //! units that the root ships.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 use init::unit::config::{BadSetting, Phase, Restart};
 use init::unit::install::{self, Change, InstallError};

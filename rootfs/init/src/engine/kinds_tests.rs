@@ -334,7 +334,7 @@ fn restarts_come_slower_and_slower() {
     let mut delays = Vec::new();
     for _ in 0..4 {
         world.exits("a.service", Role::Main, 1);
-        let due = world.engine.next_deadline().unwrap() - world.now;
+        let due = world.engine.next_deadline().unwrap().saturating_sub(world.now);
         delays.push(due.as_secs());
         assert_eq!(world.after(due.as_secs_f64()), ["a Start 0"]);
         world.spawned("a.service");
@@ -460,4 +460,69 @@ fn connections_are_counted_and_their_instances_forgotten() {
     // Its place is taken by the next.
     world.engine.add([(unit("a@2.service", RUN), None)]);
     assert_eq!(world.id("a@2.service"), instance);
+}
+
+#[test]
+fn relations_as_the_manual_has_them() {
+    // Requisite=: not started, and without it the start fails at once.
+    let mut world =
+        World::new(&[("a.service", &run("Requisite=b.service\nAfter=b.service")), ("b.service", RUN)]);
+    assert_eq!(
+        world.start("a.service"),
+        ["verify-active b failed", "a: dependency failed: b.service", "start a dependency"]
+    );
+    world.up("b.service");
+    assert_eq!(world.start("a.service"), ["a Start 0"]);
+    world.spawned("a.service");
+    // It stops with what it requires, but not because that ends by itself.
+    assert_eq!(world.exits("b.service", Role::Main, 0), [""; 0]);
+    assert_eq!(world.state("a.service"), "active (running)");
+
+    // PartOf=: restarted along, in order, and never started.
+    let mut world = World::new(&[
+        ("whole.service", RUN),
+        ("part.service", &run("PartOf=whole.service\nAfter=whole.service")),
+        ("down.service", &run("PartOf=whole.service")),
+    ]);
+    world.up("whole.service");
+    world.up("part.service");
+    let said = world.enqueue(JobKind::Restart, "whole.service", Mode::Replace).unwrap();
+    assert_eq!(said, ["part kill All(15)", "part kill All(18)"]);
+    assert_eq!(world.exits("part.service", Role::Main, 0), ["whole kill All(15)", "whole kill All(18)"]);
+    assert_eq!(world.exits("whole.service", Role::Main, 0), ["whole Start 0"]);
+    assert_eq!(world.spawned("whole.service"), ["start whole done", "part Start 0"]);
+    world.spawned("part.service");
+    assert_eq!(world.state("down.service"), "inactive (dead)");
+
+    // BindsTo= with After=: what is not up by then fails the start.
+    let mut world = World::new(&[
+        ("a.service", &run("BindsTo=b.service\nAfter=b.service")),
+        ("b.service", "[Unit]\nConditionPathExists=/nonexistent\n[Service]\nExecStart=/run\n"),
+    ]);
+    assert_eq!(world.start("a.service"), ["test b"]);
+    let tested =
+        Event::Tested { failed_condition: Some("PathExists=/nonexistent".into()), failed_assert: None };
+    assert_eq!(
+        world.event("b.service", tested),
+        ["start b skipped", "a: dependency failed: b.service", "start a dependency"]
+    );
+
+    // A cycle of units that all matter is refused with all their names.
+    let mut world = World::new(&[
+        ("a.service", &run("Requires=b.service\nAfter=b.service")),
+        ("b.service", &run("Requires=c.service\nAfter=c.service")),
+        ("c.service", &run("After=a.service")),
+    ]);
+    let refused = world.enqueue(JobKind::Start, "a.service", Mode::Replace).unwrap_err().to_string();
+    assert_eq!(refused, "ordering cycle: a.service after b.service after c.service after a.service");
+
+    // A start that conflicts with a unit stops it; one that is wanted only gives way.
+    let mut world = World::new(&[
+        ("a.service", &run("Conflicts=b.service")),
+        ("b.service", RUN),
+        ("t.target", "[Unit]\nWants=a.service\nRequires=b.service"),
+    ]);
+    assert_eq!(world.start("t.target"), ["start t done", "b Start 0"]);
+    world.spawned("b.service");
+    assert_eq!(world.start("a.service"), ["a Start 0", "b kill All(15)", "b kill All(18)"]);
 }

@@ -119,10 +119,8 @@ fn delay(timer: &Timer, name: &UnitName, clock: &Clock, count: u64) -> Duration 
     if most == 0 {
         return Duration::ZERO;
     }
-    let (seed, count) = match timer.fixed_random_delay {
-        true => (&clock.machine_id, 0),
-        false => (&clock.boot_id, count),
-    };
+    let (seed, count) =
+        if timer.fixed_random_delay { (&clock.machine_id, 0) } else { (&clock.boot_id, count) };
     // FNV-1a, then the finalizer of splitmix64: stable over versions of this program.
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for byte in seed.bytes().chain([0]).chain(name.as_str().bytes()).chain(count.to_le_bytes()) {

@@ -1,4 +1,4 @@
-//! What timers need of the world: the wall clock and when it is set (timerfd_create(2)), time zones,
+//! What timers need of the world: the wall clock and when it is set (timerfd(2)), time zones,
 //! the stamps of persistent timers on STATE.
 
 use super::{Manager, now};

@@ -31,7 +31,7 @@ fn above() -> AddWatchFlags {
         | AddWatchFlags::IN_MOVE_SELF
 }
 
-/// What of a path itself counts (systemd's path.c, flags_table).
+/// What of a path itself counts (systemd's path.c).
 fn flags(kind: PathKind) -> AddWatchFlags {
     let itself = AddWatchFlags::IN_DELETE_SELF | AddWatchFlags::IN_MOVE_SELF | AddWatchFlags::IN_ATTRIB;
     let entries = AddWatchFlags::IN_CREATE

@@ -69,7 +69,7 @@ impl Manager {
             match self.engine.active(id) {
                 // What has no file is there by itself: slices, device nodes, the kernel's mounts.
                 ActiveState::Active | ActiveState::Reloading => {
-                    active += usize::from(unit.fragment.is_some())
+                    active += usize::from(unit.fragment.is_some());
                 }
                 ActiveState::Failed => failed.push(unit.name.to_string()),
                 _ if matches!(unit.load_state, LoadState::BadSetting(_)) => {

@@ -498,14 +498,10 @@ impl fmt::Display for Calendar {
         }
         let field = |parts: &Parts, width: usize| {
             let one = |part: &Part| {
-                let mut text = format!("{:0width$}", part.start);
-                if let Some(stop) = part.stop {
-                    text += &format!("..{stop:0width$}");
-                }
-                if part.repeat > 1 || part.repeat == 1 && part.stop.is_none() {
-                    text += &format!("/{}", part.repeat);
-                }
-                text
+                let stop = part.stop.map_or(String::new(), |stop| format!("..{stop:0width$}"));
+                let steps = part.repeat > 1 || part.repeat == 1 && part.stop.is_none();
+                let repeat = if steps { format!("/{}", part.repeat) } else { String::new() };
+                format!("{:0width$}{stop}{repeat}", part.start)
             };
             if parts.is_empty() { "*".into() } else { parts.iter().map(one).collect::<Vec<_>>().join(",") }
         };
@@ -514,14 +510,10 @@ impl fmt::Display for Calendar {
             micros => format!("{:0width$}.{micros:06}", value / SECOND),
         };
         let seconds = |part: &Part| {
-            let mut text = second(part.start, 2);
-            if let Some(stop) = part.stop {
-                text += &format!("..{}", second(stop, 2));
-            }
-            if part.repeat > 0 && !(part.stop.is_some() && part.repeat == SECOND) {
-                text += &format!("/{}", second(part.repeat, 1));
-            }
-            text
+            let stop = part.stop.map_or(String::new(), |stop| format!("..{}", second(stop, 2)));
+            let steps = part.repeat > 0 && !(part.stop.is_some() && part.repeat == SECOND);
+            let repeat = if steps { format!("/{}", second(part.repeat, 1)) } else { String::new() };
+            format!("{}{stop}{repeat}", second(part.start, 2))
         };
         let every = [Part { start: 0, stop: None, repeat: SECOND }];
         let seconds = if self.microsecond == every {

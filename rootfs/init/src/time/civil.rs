@@ -25,7 +25,7 @@ pub(super) fn days_in_month(year: i64, month: i64) -> i64 {
     }
 }
 
-/// Days since 1970-01-01 (days_from_civil of H. Hinnant's "chrono-compatible low-level date
+/// Days since 1970-01-01 (`days_from_civil` of H. Hinnant's "chrono-compatible low-level date
 /// algorithms").
 pub(super) fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };

@@ -1,4 +1,4 @@
-//! Time zone files (TZif, RFC 8536): seconds between UTC and local time at any moment.
+//! Time zone files (`TZif`, RFC 8536): seconds between UTC and local time at any moment.
 
 use super::posix::Rule;
 

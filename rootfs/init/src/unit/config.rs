@@ -357,6 +357,7 @@ pub const PHASES: [(&str, Phase); 7] = [
 
 /// `[Service]`.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 pub struct Service {
     /// `Type=`.
     pub kind: ServiceType,

@@ -330,3 +330,24 @@ fn idle_services_stored_descriptors_and_reloads() {
     assert_eq!(machine.state("reload.service"), "active (running)");
     assert_eq!(machine.end(Ending::Reboot), "Reboot");
 }
+
+#[test]
+fn a_boot_waits_for_what_comes_up_at_its_second_start() {
+    let mut machine = Machine::boot(
+        &[
+            (
+                "need.service",
+                "[Service]\nType=oneshot\nRemainAfterExit=yes\nRestart=on-failure\nRestartSec=0\n\
+                 ExecStart=/bin/sh -c 'mkdir @DIR@/once && exit 1; true'\n",
+            ),
+            (
+                "multi-user.target",
+                "[Unit]\nRequires=basic.target need.service\nAfter=basic.target\nAllowIsolate=yes\n",
+            ),
+        ],
+        Some(40),
+    );
+    machine.until("slipway: ready");
+    assert_eq!(machine.state("need.service"), "active (exited)");
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}
