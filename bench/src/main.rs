@@ -9,6 +9,7 @@ mod build;
 mod image;
 mod measure;
 mod tree;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -50,7 +51,7 @@ fn run() -> Result<bool> {
     let mut arguments = std::env::args_os().skip(1);
     let (Some(slipway), Some(folder), Some(runs)) = (arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("usage: bench SLIPWAY FOLDER RUNS [image] [build] [boot]".into());
+        return Err("usage: bench SLIPWAY FOLDER RUNS [image] [build] [boot] [units]".into());
     };
     let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
     let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -67,6 +68,9 @@ fn run() -> Result<bool> {
     }
     if wanted("boot") {
         boot::run(&mut bench)?;
+    }
+    if wanted("units") {
+        units::run(&mut bench)?;
     }
     println!("\nload after: {}", measure::load());
     Ok(bench.good)

@@ -5,8 +5,11 @@
 //! Units are in DIR/etc and DIR/units; sockets come to DIR/run and the journal to DIR/journal;
 //! the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
 //!
+//! `scratch_pid1 applet systemctl|analyze WORD…` runs a command, as a program of its own.
+//!
 //! `scratch_pid1 notify MESSAGE…` is a service: it sends the messages to `$NOTIFY_SOCKET` and waits.
 
+use init::control;
 use init::manager::{Gate, Options, Paths, Table, run};
 use init::unit::condition::Machine;
 use init::unit::load::Loader;
@@ -20,6 +23,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("notify", messages)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         return notify(messages);
+    }
+    if let [first, applet, rest @ ..] = arguments.as_slice()
+        && first == "applet"
+    {
+        let main = if applet == "systemctl" { control::systemctl::main } else { control::analyze::main };
+        std::process::exit(i32::from(main(rest)));
     }
     let [folder, cgroup, rest @ ..] = arguments.as_slice() else {
         return Err("usage: scratch_pid1 DIR CGROUP [READY_TIMEOUT_S]".into());

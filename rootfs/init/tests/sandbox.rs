@@ -366,6 +366,12 @@ fn execution_keys() {
             ],
         ),
         (
+            "search",
+            "ExecSearchPath=/nonexistent:/usr/bin /bin",
+            "echo $PATH",
+            &["/nonexistent:/usr/bin:/bin"],
+        ),
+        (
             "root",
             "RootDirectory=/usr\nMountAPIVFS=yes\nBindReadOnlyPaths=/usr:/usr /usr/lib64:/lib64",
             "cat /proc/self/comm; ls -d /var",

@@ -615,6 +615,27 @@ pub fn reserve_standard_streams() -> io::Result<()> {
     }
 }
 
+/// Descriptors that the system's first process may have: one for every pipe of every service
+/// (systemd's `HIGH_RLIMIT_NOFILE`).
+const MANY_FILES: u64 = 512 << 10;
+
+/// Lets this process have as many descriptors as may be, and gives the limits (soft, hard) that
+/// its children are to have: the soft one is what it was, since select(2) ends at 1024.
+///
+/// # Errors
+/// getrlimit(2).
+pub fn raise_file_limit() -> io::Result<(u64, u64)> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let high = hard.max(MANY_FILES);
+    // Without CAP_SYS_RESOURCE the hard limit stays.
+    if setrlimit(Resource::RLIMIT_NOFILE, high, high).is_ok() {
+        return Ok((soft, high));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok((soft, hard))
+}
+
 /// The first descriptor passed by `LISTEN_FDS=` (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).
 const FIRST_PASSED: i32 = 3;
 

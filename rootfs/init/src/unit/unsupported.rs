@@ -5,7 +5,7 @@ pub(super) const SECTIONS: [&str; 9] =
     ["Socket", "Timer", "Path", "Mount", "Automount", "Swap", "Slice", "Scope", "Container"];
 
 /// systemd.unit(5) of systemd 252.
-const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStopTo ReloadPropagatedFrom PropagatesReloadFrom \
+const UNIT: &str = " PropagateReloadFrom Upholds RequiresMountsFor StopPropagatedFrom PropagatesStopTo ReloadPropagatedFrom PropagatesReloadFrom \
     JoinsNamespaceOf OnFailureJobMode OnSuccessJobMode OnFailureIsolate StopWhenUnneeded CollectMode \
     FailureActionExitStatus SuccessAction SuccessActionExitStatus JobRunningTimeoutSec JobTimeoutAction \
     JobTimeoutRebootArgument RebootArgument SourcePath ConditionPathIsEncrypted ConditionMemoryPressure \
@@ -16,7 +16,7 @@ const UNIT: &str = " Upholds RequiresMountsFor StopPropagatedFrom PropagatesStop
 const INSTALL: &str = " UpheldBy ";
 
 /// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5) of systemd 252.
-const SERVICE: &str = " ExitType BusName TimeoutAbortSec TimeoutStartFailureMode TimeoutStopFailureMode RuntimeRandomizedExtraSec \
+const SERVICE: &str = " RebootArgument ExitType BusName TimeoutAbortSec TimeoutStartFailureMode TimeoutStopFailureMode RuntimeRandomizedExtraSec \
     RestartSteps RestartMaxDelaySec RestartMode RestartKillSignal FinalKillSignal WatchdogSignal \
     RootDirectoryStartOnly NonBlocking Sockets FileDescriptorStoreMax FileDescriptorStorePreserve \
     USBFunctionDescriptors USBFunctionStrings OpenFile ReloadSignal ReloadPropagatedFrom RootImage \
