@@ -10,6 +10,7 @@ mod image;
 mod journal;
 mod measure;
 mod tree;
+mod units;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,7 +55,7 @@ fn run() -> Result<bool> {
     let (Some(slipway), Some(folder), Some(disk), Some(runs)) =
         (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot] [journal]".into());
+        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot] [journal] [units]".into());
     };
     let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
     let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -76,6 +77,9 @@ fn run() -> Result<bool> {
     }
     if wanted("journal") {
         journal::run(&mut bench)?;
+    }
+    if wanted("units") {
+        units::run(&mut bench)?;
     }
     println!("\nload after: {}", measure::load());
     Ok(bench.good)

@@ -5,11 +5,14 @@
 //! Units are in DIR/etc and DIR/units; sockets come to DIR/run; the console is stdout. CGROUP is an empty cgroup v2 folder. How it ended is written to DIR/outcome.
 //!
 //! `scratch_pid1 journald ARGUMENT…` is the journal's daemon, for a unit systemd-journald.service.
+//! `scratch_pid1 applet systemctl|analyze WORD…` runs a command, as a program of its own.
+//!
 //! `scratch_pid1 notify MESSAGE…` is a service: it sends the messages to `$NOTIFY_SOCKET` and waits.
 //! `scratch_pid1 serve COUNT` answers so many connections on its passed sockets with the name of the
 //! socket and its own pid, and ends. `scratch_pid1 store` gives a pipe to PID 1 to keep, and says
 //! what is in the one that it gets back.
 
+use init::control;
 use init::manager::{Gate, Options, Paths, Table, run};
 use init::unit::condition::Machine;
 use init::unit::load::Loader;
@@ -32,6 +35,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(("journald", rest)) = arguments.split_first().map(|(first, rest)| (first.as_str(), rest)) {
         let code = journal::daemon::main(rest);
         return if code == 0 { Ok(()) } else { Err("journald failed".into()) };
+    }
+    if let [first, applet, rest @ ..] = arguments.as_slice()
+        && first == "applet"
+    {
+        let main = if applet == "systemctl" { control::systemctl::main } else { control::analyze::main };
+        std::process::exit(i32::from(main(rest)));
     }
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve", count] => return serve(count.parse()?),

@@ -30,8 +30,11 @@ fn said(units: &[(&str, &str, &str)]) -> Vec<Vec<String>> {
         }
     }
     machine.end(Ending::Reboot);
-    let problems: Vec<_> =
-        machine.journal().into_iter().filter(|entry| entry.text("MESSAGE").contains("is not valid")).collect();
+    let problems: Vec<_> = machine
+        .journal()
+        .into_iter()
+        .filter(|entry| entry.text("MESSAGE").contains("is not valid"))
+        .collect();
     assert!(problems.is_empty(), "{problems:#?}");
     // The shell names processes by number when they are killed.
     let plain = |line: String| match line.split_once("line 1:") {
@@ -364,6 +367,12 @@ fn execution_keys() {
                 "NoNewPrivs:\t1",
                 "0022",
             ],
+        ),
+        (
+            "search",
+            "ExecSearchPath=/nonexistent:/usr/bin /bin",
+            "echo $PATH",
+            &["/nonexistent:/usr/bin:/bin"],
         ),
         (
             "root",

@@ -110,7 +110,7 @@ fn templates_aliases_masks_and_wants_folders() {
 fn unknown_is_a_warning_unsupported_and_invalid_are_errors_with_their_lines() {
     let tree = Tree::new(&[(
         "lib/a.service",
-        "[Unit]\nDescripton=typo\n[Service]\nExecStart=/a\nProtectSystem=full\nRestartSec=soon\n[X-Fleet]\nGlobal=true\n[Nope]\nA=1\nB=2\n",
+        "[Unit]\nDescripton=typo\n[Service]\nExecStart=/a\nRootImage=/x\nRestartSec=soon\n[X-Fleet]\nGlobal=true\n[Nope]\nA=1\nB=2\n",
     )]);
     let unit = tree.load("a.service");
     let found: Vec<(u32, bool, String)> =
@@ -119,7 +119,7 @@ fn unknown_is_a_warning_unsupported_and_invalid_are_errors_with_their_lines() {
         found,
         [
             (2, false, "key `Descripton=` is not known in [Unit]".into()),
-            (5, true, "key `ProtectSystem=` of [Service] is not supported".into()),
+            (5, true, "key `RootImage=` of [Service] is not supported".into()),
             (6, true, "`RestartSec=soon` is not valid: want a time span such as 5min 20s".into()),
             (10, false, "section [Nope] is not known".into()),
         ]

@@ -298,6 +298,9 @@ struct CloneArgs {
 /// `#define CLONE_INTO_CGROUP 0x200000000ULL`, <linux/sched.h>.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
+/// `#define CLONE_CLEAR_SIGHAND 0x100000000ULL`, <linux/sched.h>, Linux 5.5.
+const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
+
 /// Starts a child that carries out `plan`, in the cgroup whose folder is open as `cgroup`.
 ///
 /// # Errors
@@ -329,9 +332,10 @@ pub fn spawn_passing(
     if !passed.is_empty() {
         envp.insert(0, passing.variable.as_ptr().cast());
     }
-    let mut args = CloneArgs { exit_signal: libc::SIGCHLD as u64, ..CloneArgs::default() };
+    let (flags, exit_signal) = (CLONE_CLEAR_SIGHAND, libc::SIGCHLD as u64);
+    let mut args = CloneArgs { flags, exit_signal, ..CloneArgs::default() };
     if let Some(cgroup) = cgroup {
-        args.flags = CLONE_INTO_CGROUP;
+        args.flags |= CLONE_INTO_CGROUP;
         args.cgroup = cgroup.as_raw_fd() as u64;
     }
     // SAFETY: clone3(2) without CLONE_VM is a fork: the child gets its own copy of memory. `args`
@@ -453,16 +457,11 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
     // on local structures of the documented layout. None allocates, locks or runs a handler.
     // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
     unsafe {
-        // The parent's handlers must not run here, nor its mask and ignored signals pass on.
+        // The parent's handlers are gone by CLONE_CLEAR_SIGHAND; what it ignores is SIGPIPE alone,
+        // as std does. Neither that nor its mask are for others.
         let mut action: libc::sigaction = std::mem::zeroed();
-        for signal in 1..=64 {
-            action.sa_sigaction = match signal {
-                libc::SIGPIPE if plan.ignore_sigpipe => libc::SIG_IGN,
-                _ => libc::SIG_DFL,
-            };
-            // Fails for KILL, STOP and glibc's own two, which need nothing.
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-        }
+        action.sa_sigaction = if plan.ignore_sigpipe { libc::SIG_IGN } else { libc::SIG_DFL };
+        check(libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut()), Step::SignalMask)?;
         let none: libc::sigset_t = std::mem::zeroed();
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()), Step::SignalMask)?;
         check(libc::setsid(), Step::Setsid)?;
@@ -688,6 +687,27 @@ pub fn reserve_standard_streams() -> io::Result<()> {
         }
         std::mem::forget(fd); // stays open for the life of the process
     }
+}
+
+/// Descriptors that the system's first process may have: one for every pipe of every service
+/// (systemd's `HIGH_RLIMIT_NOFILE`).
+const MANY_FILES: u64 = 512 << 10;
+
+/// Lets this process have as many descriptors as may be, and gives the limits (soft, hard) that
+/// its children are to have: the soft one is what it was, since select(2) ends at 1024.
+///
+/// # Errors
+/// getrlimit(2).
+pub fn raise_file_limit() -> io::Result<(u64, u64)> {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    let high = hard.max(MANY_FILES);
+    // Without CAP_SYS_RESOURCE the hard limit stays.
+    if setrlimit(Resource::RLIMIT_NOFILE, high, high).is_ok() {
+        return Ok((soft, high));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok((soft, hard))
 }
 
 /// The first descriptor passed by `LISTEN_FDS=` (`SD_LISTEN_FDS_START` of sd_listen_fds(3)).

@@ -157,6 +157,8 @@ struct Manager {
     times: HashMap<UnitId, Times>,
     /// `systemctl set-environment`.
     environment: std::collections::BTreeMap<String, String>,
+    /// Limits of descriptors of every process that is given no others.
+    file_limit: (u64, u64),
     defects: u32,
     defect_deadline: Option<Duration>,
     patience: Duration,
@@ -188,6 +190,7 @@ impl Manager {
         let Options { paths, loader, machine, target, wishes, gate, table, watchdog, patience, fault } =
             options;
         sys::process::reserve_standard_streams().map_err(io_error("opening /dev/null"))?;
+        let file_limit = sys::process::raise_file_limit().map_err(io_error("limit of descriptors"))?;
         let mut poll = Poll::new().map_err(io_error("epoll_create"))?;
         let signals = poll::Signals::block().map_err(io_error("signalfd"))?;
         let log = log::Log::start(&paths.runtime.join("journal"), &mut poll)
@@ -237,6 +240,7 @@ impl Manager {
             dynamic_users: HashMap::new(),
             times: HashMap::new(),
             environment: std::collections::BTreeMap::new(),
+            file_limit,
             defects: 0,
             defect_deadline: None,
             patience,

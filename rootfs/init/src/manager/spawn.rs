@@ -52,6 +52,12 @@ pub(super) enum SpawnError {
     Io(#[from] io::Error),
 }
 
+/// `ExecSearchPath=`, or the default.
+fn search(context: &Context) -> &str {
+    let own = context.execution.as_ref().map(|execution| execution.search_path.as_str());
+    own.filter(|own| !own.is_empty()).unwrap_or(SEARCH)
+}
+
 /// Everything for one process.
 pub(super) struct Prepared {
     pub(super) plan: Plan,
@@ -105,8 +111,9 @@ impl Manager {
         let programs = if command.program.starts_with('/') {
             vec![c(command.program.as_str(), "the program")?]
         } else {
-            let paths =
-                SEARCH.split(':').map(|folder| c(format!("{folder}/{}", command.program), "the program"));
+            let paths = search(context)
+                .split(':')
+                .map(|folder| c(format!("{folder}/{}", command.program), "the program"));
             paths.collect::<Result<_, _>>()?
         };
         let (streams, unheard) = self.streams(id, &command.program, context)?;
@@ -144,7 +151,7 @@ impl Manager {
                 .map(|(path, optional)| Ok::<_, SpawnError>((path_c(&path)?, optional)))
                 .transpose()?,
             umask: context.umask,
-            limits: context.limits.iter().map(|(name, (soft, hard))| (*name, *soft, *hard)).collect(),
+            limits: self.limits(context),
             nice: context.nice,
             oom_score_adjust: context.oom_score_adjust.map(|n| c(n.to_string(), "a number")).transpose()?,
             no_new_privileges: (context.no_new_privileges && !privileged) || no_new_privileges,
@@ -163,6 +170,14 @@ impl Manager {
         Ok(Prepared { plan, unheard, slice: slice_path(slice), limits, delegate })
     }
 
+    fn limits(&self, context: &Context) -> Vec<(&'static str, u64, u64)> {
+        let (soft, hard) = self.file_limit;
+        let own = context.limits.iter().map(|(name, (soft, hard))| (*name, *soft, *hard));
+        // PID 1's own limit is not for others.
+        let files = (!context.limits.contains_key("NOFILE")).then_some(("NOFILE", soft, hard));
+        own.chain(files).collect()
+    }
+
     fn environment(
         &self,
         id: UnitId,
@@ -173,7 +188,7 @@ impl Manager {
         // `systemctl set-environment`; what is set below wins.
         let mut found: BTreeMap<String, String> = self.environment.clone();
         let mut set = |key: &str, value: &str| _ = found.insert(key.to_owned(), value.to_owned());
-        for (name, default) in [("PATH", SEARCH), ("LANG", "C.UTF-8")] {
+        for (name, default) in [("PATH", search(context)), ("LANG", "C.UTF-8")] {
             if !self.environment.contains_key(name) {
                 set(name, default);
             }

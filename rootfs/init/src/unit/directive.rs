@@ -27,7 +27,12 @@ pub fn apply(unit: &mut Unit, entry: &Entry, facts: &Facts) -> Result<(), Fault>
         "Unit" => unit_section(unit, &scope),
         "Install" => install_section(unit, &scope),
         // Where these stood before systemd 230; it takes them there still.
-        "Service" if entry.key.starts_with("StartLimit") => unit_section(unit, &scope),
+        "Service"
+            if entry.key.starts_with("StartLimit")
+                || matches!(entry.key.as_str(), "FailureAction" | "RebootArgument") =>
+        {
+            unit_section(unit, &scope)
+        }
         "Service" => match unit.service.as_mut().filter(|_| scope.name.kind() == Kind::Service) {
             Some(service) => service_section(service, &scope),
             None => Err(Fault::UnknownSection("Service".into())),
@@ -147,9 +152,12 @@ impl Scope<'_> {
 
 fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
     let key = match at.entry.key.as_str() {
+        // Names of before systemd 230 and 227, which it takes still.
         "BindTo" => "BindsTo",
         "PropagateReloadTo" => "PropagatesReloadTo",
         "PropagateReloadFrom" | "PropagatesReloadFrom" => "ReloadPropagatedFrom",
+        "RequiresOverridable" => "Requires",
+        "RequisiteOverridable" => "Requisite",
         key => key,
     };
     if let Some((_, relation)) = RELATIONS.iter().find(|(known, _)| *known == key) {

@@ -70,6 +70,8 @@ pub struct Execution {
     pub oom_policy: Option<OomPolicy>,
     /// `Delegate=`: its cgroup is the user's. Every controller of [`CONTROLLERS`] is available in it.
     pub delegate: bool,
+    /// `ExecSearchPath=`, joined by colons; empty is the default.
+    pub search_path: String,
     /// `PermissionsStartOnly=`: only `ExecStart=` runs as `User=`.
     pub permissions_start_only: bool,
 }
@@ -97,6 +99,7 @@ impl Default for Execution {
             syslog_facility: None,
             oom_policy: None,
             delegate: false,
+            search_path: String::new(),
             permissions_start_only: false,
         }
     }
@@ -106,7 +109,8 @@ impl Default for Execution {
 pub(super) const KEYS: &str = " CPUAffinity CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork \
     IOSchedulingClass IOSchedulingPriority TimerSlackNSec Personality CoredumpFilter SecureBits KeyringMode \
     StandardInputText StandardInputData TTYReset TTYVHangup LoadCredential SetCredential LogLevelMax \
-    LogExtraFields SyslogFacility OOMPolicy Delegate PermissionsStartOnly ";
+    LogExtraFields SyslogFacility OOMPolicy Delegate \
+    ExecSearchPath PermissionsStartOnly ";
 
 const SECURE_BITS: [(&str, i32); 6] = [
     ("noroot", 1),
@@ -255,6 +259,18 @@ fn assign(execution: &mut Execution, at: &Scope<'_>) -> Result<(), Fault> {
             }
         }
         "Delegate" => execution.delegate = delegate(at)?,
+        "ExecSearchPath" => {
+            if at.text().is_empty() {
+                execution.search_path.clear();
+            }
+            for word in at.words()?.iter().flat_map(|word| word.split(':')) {
+                let path = at.absolute(word)?;
+                if !execution.search_path.is_empty() {
+                    execution.search_path.push(':');
+                }
+                execution.search_path.push_str(&path.to_string_lossy());
+            }
+        }
         "PermissionsStartOnly" => execution.permissions_start_only = at.boolean_or(false)?,
         _ => return Err(at.unknown()),
     }

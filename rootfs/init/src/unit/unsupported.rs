@@ -25,7 +25,7 @@ const TIMER: &str = "WakeSystem DeferReactivation RandomizedOffsetSec";
 
 /// systemd.service(5), systemd.exec(5), systemd.kill(5), systemd.resource-control(5) of systemd 252.
 const SERVICE: &str = " \
-    BusName TimeoutStartFailureMode TimeoutStopFailureMode RuntimeRandomizedExtraSec \
+    RebootArgument BusName TimeoutStartFailureMode TimeoutStopFailureMode RuntimeRandomizedExtraSec \
     RootDirectoryStartOnly USBFunctionDescriptors USBFunctionStrings OpenFile RootImage RootImageOptions \
     RootEphemeral RootHash RootHashSignature RootVerity BindLogSockets MountImages ExtensionImages \
     ExtensionDirectories OOMScoreAdjust NetworkNamespacePath IPCNamespacePath MemoryKSM PrivatePIDs \

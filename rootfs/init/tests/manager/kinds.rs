@@ -308,7 +308,8 @@ fn idle_services_stored_descriptors_and_reloads() {
     machine.until("slipway: ready");
     until("its line", || !machine.said_by("last.service").is_empty());
     until("both", || {
-        machine.journal().iter().filter(|e| ["work", "idle"].contains(&e.text("MESSAGE").as_str())).count() == 2
+        machine.journal().iter().filter(|e| ["work", "idle"].contains(&e.text("MESSAGE").as_str())).count()
+            == 2
     });
     let journal = machine.journal();
     let at = |text: &str| journal.iter().position(|entry| entry.text("MESSAGE") == text).unwrap();

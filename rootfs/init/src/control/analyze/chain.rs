@@ -55,8 +55,7 @@ mod tests {
             unit("late.service", 1000, 2000, &[]),
             unit("sysinit.target", 90, 90, &["default.target"]),
         ];
-        let expected =
-            "default.target @1.000s +1.000s\n└─b.service @900ms +800ms\n  └─sysinit.target @90ms\n";
+        let expected = "default.target @1.000s\n└─b.service @900ms +800ms\n  └─sysinit.target @90ms\n";
         assert!(render(&units, "default.target").unwrap().ends_with(expected));
         assert!(render(&units, "gone.target").is_err());
     }

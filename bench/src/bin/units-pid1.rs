@@ -1,0 +1,60 @@
+//! PID 1 for the benchmark of starting units, in a pid namespace of its own:
+//!
+//!     unshare --fork --pid --mount --mount-proc units-pid1 DIR CGROUP
+//!
+//! It loads DIR/units, starts default.target, and answers on DIR/run/private.
+//!
+//! `units-pid1 loop COUNT` is the other side: it forks and executes /bin/true COUNT times, then waits
+//! for all, and prints the milliseconds that took.
+
+use init::manager::{Gate, Options, Paths, Table, run};
+use init::unit::condition::Machine;
+use init::unit::load::Loader;
+use init::unit::{Facts, UnitName};
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["loop", count] => bare_loop(count.parse()?),
+        [folder, cgroup] => pid1(folder.into(), cgroup.into()),
+        _ => Err("usage: units-pid1 DIR CGROUP | units-pid1 loop COUNT".into()),
+    }
+}
+
+fn pid1(folder: PathBuf, cgroup: PathBuf) -> Result<(), Box<dyn Error>> {
+    run(Options {
+        paths: Paths {
+            runtime: folder.join("run"),
+            cgroup,
+            journal: Some(folder.join("journal")),
+            console: "/proc/self/fd/1".into(),
+        },
+        loader: Loader { folders: vec![folder.join("units")], facts: Facts::read() },
+        machine: Machine::default(),
+        target: UnitName::parse("default.target")?,
+        wishes: Vec::new(),
+        gate: Gate { target: UnitName::parse("boot-complete.target")?, timeout: None, recovery: None },
+        table: Table::default(),
+        watchdog: None,
+        patience: Duration::ZERO,
+        fault: None,
+    })?;
+    Ok(())
+}
+
+fn bare_loop(count: usize) -> Result<(), Box<dyn Error>> {
+    let begin = Instant::now();
+    let mut children = Vec::with_capacity(count);
+    for _ in 0..count {
+        children.push(Command::new("/bin/true").stdin(Stdio::null()).stdout(Stdio::null()).spawn()?);
+    }
+    for mut child in children {
+        child.wait()?;
+    }
+    println!("{}", begin.elapsed().as_secs_f64() * 1e3);
+    Ok(())
+}

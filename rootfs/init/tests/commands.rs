@@ -1,0 +1,123 @@
+//! `systemctl` and `systemd-analyze` against PID 1 in a namespace: what they print, and their exit codes.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod machine;
+
+use init::control::{Ending, Request, Response};
+use machine::Machine;
+use std::fs;
+use std::process::Command;
+
+/// Runs an applet against the machine; gives its exit code and what it printed.
+fn run(machine: &Machine, applet: &str, words: &[&str]) -> (i32, String) {
+    let socket = format!("--socket={}", machine.path("run/private").display());
+    let output =
+        Command::new(machine::scratch_pid1()).args(["applet", applet, &socket]).args(words).output().unwrap();
+    let text =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code().unwrap(), text)
+}
+
+#[test]
+fn verbs_of_systemctl() {
+    let mut machine = Machine::boot(
+        &[
+            ("web-1.service", "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n"),
+            ("web-2.service", "[Service]\nExecStart=/bin/sleep infinity\n"),
+            ("job.service", "[Service]\nType=exec\nExecStart=/bin/sh -c 'echo $$COLOUR; exit $$CODE'\n"),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    let systemctl = |words: &[&str]| run(&machine, "systemctl", words);
+    assert_eq!(systemctl(&["start", "web-1", "web-2"]), (0, String::new()));
+    assert_eq!(systemctl(&["is-active", "web-*"]), (0, "active\nactive\n".into()));
+    assert_eq!(systemctl(&["stop", "web-?.service"]), (0, String::new()));
+    assert_eq!(systemctl(&["is-active", "web-1"]), (3, "inactive\n".into()));
+    assert_eq!(systemctl(&["stop", "nothing-*"]).0, 1);
+
+    assert_eq!(systemctl(&["set-environment", "COLOUR=blue", "CODE=0"]), (0, String::new()));
+    assert_eq!(systemctl(&["show-environment"]), (0, "CODE=0\nCOLOUR=blue\n".into()));
+    assert_eq!(systemctl(&["set-environment", "9=x"]).0, 1);
+    assert_eq!(systemctl(&["start", "--wait", "job"]), (0, String::new()));
+    assert_eq!(systemctl(&["set-environment", "CODE=3"]), (0, String::new()));
+    assert_eq!(systemctl(&["start", "--wait", "job"]).0, 1);
+    assert_eq!(systemctl(&["unset-environment", "CODE"]), (0, String::new()));
+    assert_eq!(systemctl(&["show-environment"]), (0, "COLOUR=blue\n".into()));
+    assert_eq!(systemctl(&["is-system-running"]), (1, "degraded\n".into()));
+    assert_eq!(systemctl(&["reset-failed"]).0, 0);
+    assert_eq!(systemctl(&["is-system-running"]), (0, "running\n".into()));
+
+    assert_eq!(systemctl(&["start", "web-1"]).0, 0);
+    let (code, status) = systemctl(&["status", "web-1"]);
+    assert_eq!(code, 0);
+    for part in [
+        "● web-1.service",
+        "Loaded: loaded (",
+        "Active: active (running) since ",
+        " ago",
+        "Main PID: ",
+        "CGroup: /system.slice/web-1.service",
+        "/bin/sleep infinity",
+    ] {
+        assert!(status.contains(part), "{part}: {status}");
+    }
+    for refused in [&["kexec"][..], &["edit", "x"], &["-H", "host", "start", "x"], &["frobnicate", "x"]] {
+        assert_eq!(systemctl(refused).0, 2, "{refused:?}");
+    }
+    machine.end(Ending::Reboot);
+    assert_eq!(machine.said_by("job.service"), ["blue", "blue"]);
+}
+
+/// A drop-in made by set-property is read, and changes the limits of a unit that runs.
+#[test]
+fn properties_take_effect_at_once() {
+    let mut machine = Machine::boot(&[("a.service", "[Service]\nExecStart=/bin/sleep infinity\n")], None);
+    machine.until("slipway: ready");
+    let path = format!("--unit-path={}", machine.path("etc").display());
+    assert_eq!(run(&machine, "systemctl", &["start", "a"]).0, 0);
+    let (code, said) =
+        run(&machine, "systemctl", &[&path, "set-property", "a", "Description=Other words", "TasksMax=7"]);
+    assert_eq!(code, 0, "{said}");
+    let text = fs::read_to_string(machine.path("etc/a.service.d/50-TasksMax.conf")).unwrap();
+    assert!(text.ends_with("[Service]\nTasksMax=7\n"), "{text}");
+    machine.ask(&Request::Reload);
+    assert_eq!(machine.show("a.service").description, "Other words");
+    assert_eq!(machine.ask(&Request::ApplyLimits("a".into())), Response::Done(vec![]));
+    // Where the tree has the controller, the limit is there; where not, PID 1 says so.
+    let limit = machine.cgroup.join("system.slice/a.service/pids.max");
+    match fs::read_to_string(&limit) {
+        Ok(text) => assert_eq!(text, "7\n"),
+        Err(_) => _ = machine.until("limit not set: pids.max = 7"),
+    }
+    assert_eq!(run(&machine, "systemctl", &[&path, "set-property", "a", "TasksMax=many"]).0, 1);
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}
+
+#[test]
+fn analyze_shows_where_the_time_went() {
+    let mut machine = Machine::boot(
+        &[
+            ("+slow.service", "[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/sleep 0.3\n"),
+            ("multi-user.target.d/after.conf", "[Unit]\nAfter=slow.service\n"),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    let analyze = |words: &[&str]| run(&machine, "analyze", words);
+    let (code, blame) = analyze(&["blame"]);
+    let first = blame.lines().next().unwrap_or("").to_owned();
+    assert!(code == 0 && first.ends_with("ms slow.service") && first.trim() >= "300ms", "{blame}");
+    let (code, chain) = analyze(&["critical-chain"]);
+    assert!(
+        code == 0 && chain.contains("multi-user.target @") && chain.contains("└─slow.service @"),
+        "{chain}"
+    );
+    let (code, time) = analyze(&[]);
+    assert!(code == 0 && time.contains("multi-user.target reached after"), "{time}");
+    let (code, plot) = analyze(&["plot"]);
+    assert!(code == 0 && plot.starts_with("<?xml") && plot.contains(">slow.service ("), "{plot}");
+    assert_eq!(analyze(&["dump"]).0, 2);
+    assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}
