@@ -107,8 +107,8 @@ impl Manager {
             if good {
                 self.gate.ready_at = Some(now());
                 let table = self.status_table();
-                self.console.line(&table);
                 self.tell(None, 6, table.lines().last().unwrap_or_default());
+                self.line_in_order(table);
             } else {
                 let name = self.engine.unit(unit).name.clone();
                 self.gate_failed(&format!("{name} ended with result '{result}'"));

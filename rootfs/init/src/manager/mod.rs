@@ -194,7 +194,7 @@ impl Manager {
     fn turn(&mut self) {
         let due =
             [self.engine.next_deadline(), self.gate.deadline(), self.end_deadline(), self.pet_deadline()];
-        let due = due.into_iter().flatten().min();
+        let due = due.into_iter().chain([self.held_deadline()]).flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
             match source {
                 Source::Signals => self.signals_came(),
@@ -205,12 +205,14 @@ impl Manager {
                 Source::Outcome(pid) => self.outcome_ready(pid),
                 Source::Adopted(pid) => self.adopted_ended(pid),
                 Source::Log => self.log_ready(),
+                Source::Barrier => self.show_held(true),
             }
             self.settle();
         }
         self.pet();
         self.engine.tick(now());
         self.settle();
+        self.show_held(false);
         self.gate_tick();
         self.end_tick();
         self.settle();

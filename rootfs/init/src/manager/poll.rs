@@ -22,6 +22,8 @@ pub(super) enum Source {
     Adopted(i32),
     /// The journal takes entries again.
     Log,
+    /// The journal has shown what came before.
+    Barrier,
 }
 
 pub(super) struct Poll {

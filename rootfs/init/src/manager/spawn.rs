@@ -230,7 +230,6 @@ impl Manager {
         let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
         let mut output = |stream: &Stream, first: bool| {
             Ok::<_, SpawnError>(match stream {
-                Stream::Null => null(O_WRONLY)?,
                 // stdin is never something to write to, unless it is a terminal.
                 Stream::Inherit if first && context.stdin != Stream::Tty => null(O_WRONLY)?,
                 Stream::Inherit => ChildStream::Same,
@@ -254,7 +253,8 @@ impl Manager {
                         }
                     }
                 }
-                Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
+                // Without a daemon nobody would read it.
+                Stream::Null | Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
             })
         };
         let stdout = output(&context.stdout, true)?;

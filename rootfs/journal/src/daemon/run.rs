@@ -37,6 +37,8 @@ const FIRST_STREAM: u64 = 16;
 
 /// The largest datagram taken.
 const BUFFER_BYTES: usize = 256 << 10;
+/// Turns that a barrier waits for while others speak all the time.
+const BARRIER_TURNS: usize = 16;
 /// How long what was sent before the end, or before a question, is still taken.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -82,6 +84,8 @@ pub(super) struct Daemon {
     pub(super) stamp: Stamp,
     /// Of this turn: time since boot.
     pub(super) now: Duration,
+    /// Closed when all that was said before them is taken.
+    pub(super) barriers: Vec<OwnedFd>,
     ended: bool,
 }
 
@@ -160,6 +164,7 @@ impl Daemon {
             message: Vec::new(),
             stamp: Stamp::now(),
             now: Duration::ZERO,
+            barriers: Vec::new(),
             ended: false,
             options,
             config,
@@ -221,6 +226,15 @@ impl Daemon {
         self.store_streams();
         self.watch_console();
         self.note_kmsg();
+        if !self.barriers.is_empty() {
+            let barriers = std::mem::take(&mut self.barriers);
+            for _ in 0..BARRIER_TURNS {
+                if !self.turn_quietly()? {
+                    break;
+                }
+            }
+            drop(barriers);
+        }
         self.answer()?;
         Ok(count > 0)
     }
