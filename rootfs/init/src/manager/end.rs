@@ -43,6 +43,7 @@ impl Manager {
         if self.ending.is_some() {
             return;
         }
+        self.show_held(true);
         self.tell(None, 5, &format!("the machine is to end: {}", how.target()));
         self.ending = Some(Progress { how, target: None, phase: Phase::Units, deadline: now() + UNITS });
         let begun = UnitName::parse(how.target()).map_err(|error| error.to_string()).and_then(|name| {

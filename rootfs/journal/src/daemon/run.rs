@@ -37,8 +37,6 @@ const FIRST_STREAM: u64 = 16;
 
 /// The largest datagram taken.
 const BUFFER_BYTES: usize = 256 << 10;
-/// Turns that a barrier waits for while others speak all the time.
-const BARRIER_TURNS: usize = 16;
 /// How long what was sent before the end, or before a question, is still taken.
 const DRAIN: Duration = Duration::from_secs(2);
 
@@ -228,11 +226,7 @@ impl Daemon {
         self.note_kmsg();
         if !self.barriers.is_empty() {
             let barriers = std::mem::take(&mut self.barriers);
-            for _ in 0..BARRIER_TURNS {
-                if !self.turn_quietly()? {
-                    break;
-                }
-            }
+            self.turn_quietly()?;
             drop(barriers);
         }
         self.answer()?;
