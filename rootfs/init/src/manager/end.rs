@@ -43,6 +43,7 @@ impl Manager {
         if self.ending.is_some() {
             return;
         }
+        self.show_held(true);
         self.tell(None, 5, &format!("the machine is to end: {}", how.target()));
         self.ending = Some(Progress { how, target: None, phase: Phase::Units, deadline: now() + UNITS });
         let begun = UnitName::parse(how.target()).map_err(|error| error.to_string()).and_then(|name| {
@@ -99,12 +100,13 @@ impl Manager {
                 self.tell(None, 3, &format!("units do not stop in time: {}", late.join(" ")));
                 self.end_rest();
             }
-            Phase::Journal if self.processes.childless => ending.phase = Phase::Over,
+            Phase::Terminate | Phase::Kill | Phase::Journal if self.processes.childless => {
+                ending.phase = Phase::Over;
+            }
             Phase::Journal if due => {
                 ending.phase = Phase::Over;
                 self.console.line("journal: it does not end in time; its last entries may be lost");
             }
-            Phase::Terminate | Phase::Kill if self.processes.childless => ending.phase = Phase::Over,
             Phase::Terminate | Phase::Kill if others(daemon).is_empty() => self.end_journal(),
             Phase::Terminate if due => {
                 ending.phase = Phase::Kill;
@@ -141,8 +143,9 @@ impl Manager {
 
     /// How the machine is to end, once nothing runs; the journal is on disk then.
     pub(super) fn ended(&mut self) -> Option<End> {
-        let ending = self.ending.as_ref().filter(|ending| ending.phase == Phase::Over)?;
-        Some(ending.how.end())
+        let end = self.ending.as_ref().filter(|ending| ending.phase == Phase::Over)?.how.end();
+        self.show_held(true);
+        Some(end)
     }
 }
 

@@ -116,8 +116,8 @@ impl Manager {
             if good {
                 self.gate.ready_at = Some(now());
                 let table = self.status_table();
-                self.console.line(&table);
                 self.tell(None, 6, table.lines().last().unwrap_or_default());
+                self.line_in_order(table);
             } else if self.gate.is_open() && self.waits_for_restart(unit) {
                 self.gate.verdict = Verdict::Retrying;
             } else {

@@ -5,20 +5,25 @@
 //! in the kernel. For each process PID 1 connects stdout and stderr; its own entries go by
 //! the native protocol, through a bounded queue. Nothing here ever waits.
 
-use super::Manager;
 use super::poll::Source;
+use super::{Manager, now};
+use crate::engine::ActiveState;
 use crate::unit::UnitName;
 use crate::unit::config::LoadState;
 use journal::native;
 use journal::sockets::{self, Purpose};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, socket};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
+};
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::Shutdown;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub(super) use journal::daemon::stream::Header;
 
@@ -28,14 +33,28 @@ pub(super) const DAEMON: &str = "systemd-journald.service";
 /// Bytes of own entries that may wait while the daemon does not take any.
 const QUEUE_BYTES: usize = 512 << 10;
 
+/// How long a line for the console waits for those that units said before.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// A line for the console that comes behind what units said.
+struct Held {
+    text: String,
+    /// Closed by the daemon once it has come so far.
+    barrier: OwnedFd,
+    token: u64,
+    due: Duration,
+}
+
 pub(super) struct Log {
     folder: PathBuf,
     sockets: Vec<(Purpose, OwnedFd)>,
     own: UnixDatagram,
     token: u64,
-    queue: VecDeque<Vec<u8>>,
+    /// With the descriptor that goes along.
+    queue: VecDeque<(Vec<u8>, Option<OwnedFd>)>,
     queue_bytes: usize,
     dropped: u64,
+    held: Option<Held>,
 }
 
 impl Log {
@@ -48,7 +67,16 @@ impl Log {
         own.connect(folder.join("socket"))?;
         let token = poll.add(&own, Source::Log)?;
         let queue = VecDeque::new();
-        Ok(Self { folder: folder.to_owned(), sockets, own, token, queue, queue_bytes: 0, dropped: 0 })
+        Ok(Self {
+            folder: folder.to_owned(),
+            sockets,
+            own,
+            token,
+            queue,
+            queue_bytes: 0,
+            dropped: 0,
+            held: None,
+        })
     }
 
     /// The descriptors for the daemon, each with its name.
@@ -80,15 +108,19 @@ impl Log {
             return;
         }
         self.queue_bytes += bytes.len();
-        self.queue.push_back(bytes);
+        self.queue.push_back((bytes, None));
     }
 
     /// Sends what waits, as far as it goes.
     fn drain(&mut self) {
-        while let Some(bytes) = self.queue.front() {
-            match self.own.send(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+        while let Some((bytes, descriptor)) = self.queue.front() {
+            let raw: Vec<i32> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+            let control = [ControlMessage::ScmRights(&raw)];
+            let control = if raw.is_empty() { &control[..0] } else { &control[..] };
+            let parts = [IoSlice::new(bytes)];
+            match sendmsg::<()>(self.own.as_raw_fd(), &parts, control, MsgFlags::MSG_NOSIGNAL, None) {
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => continue,
                 // Anything else is this message's fault, such as its length.
                 Err(_) => self.dropped += 1,
                 Ok(_) => {}
@@ -127,6 +159,38 @@ impl Manager {
         }
         self.log.push(&fields);
         self.log_ready();
+    }
+
+    /// A line for the console, behind what units with `journal+console` have said until now: the
+    /// journal is given a descriptor, which it closes when all that is shown. It is not waited
+    /// for, and not for long.
+    pub(super) fn line_in_order(&mut self, text: String) {
+        let daemon = UnitName::parse(DAEMON).ok().and_then(|name| self.engine.find(&name));
+        let runs = daemon.is_some_and(|id| self.engine.active(id) == ActiveState::Active);
+        if !runs || self.log.held.is_some() {
+            return self.console.line(&text);
+        }
+        let Ok((barrier, sent)) = nix::unistd::pipe2(OFlag::O_CLOEXEC) else {
+            return self.console.line(&text);
+        };
+        let Ok(token) = self.poll.add(&barrier, Source::Barrier) else { return self.console.line(&text) };
+        self.log.held = Some(Held { text, barrier, token, due: now() + HOLD });
+        self.log.queue_bytes += 1;
+        self.log.queue.push_back((b"\n".to_vec(), Some(sent)));
+        self.log_ready();
+    }
+
+    /// When a held line is shown at last.
+    pub(super) fn held_deadline(&self) -> Option<Duration> {
+        self.log.held.as_ref().map(|held| held.due)
+    }
+
+    /// Shows the line that was held; at its deadline, or at once.
+    pub(super) fn show_held(&mut self, at_once: bool) {
+        if let Some(held) = self.log.held.take_if(|held| at_once || held.due <= now()) {
+            self.poll.remove(&held.barrier, held.token);
+            self.console.line(&held.text);
+        }
     }
 
     /// There may be room for more.

@@ -256,6 +256,7 @@ impl Manager {
             self.end_deadline(),
             self.pet_deadline(),
             self.defect_due(),
+            self.held_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
@@ -274,12 +275,14 @@ impl Manager {
                 Source::Mounts => self.mounts_changed(),
                 Source::Clock => self.clock_set(),
                 Source::Log => self.log_ready(),
+                Source::Barrier => self.show_held(true),
             }
             self.settle();
         }
         self.pet();
         self.engine.tick(now());
         self.settle();
+        self.show_held(false);
         self.gate_tick();
         self.end_tick();
         self.defect_tick();

@@ -35,6 +35,8 @@ pub(super) enum Source {
     Clock,
     /// The journal takes entries again.
     Log,
+    /// The journal has shown what came before.
+    Barrier,
 }
 
 pub(super) struct Poll {

@@ -290,7 +290,6 @@ impl Manager {
         let identifier = identifier.unwrap_or_else(|| self.engine.unit(id).name.as_str().to_owned());
         let mut output = |stream: &Stream, first: bool| {
             Ok::<_, SpawnError>(match stream {
-                Stream::Null | Stream::Data => null(O_WRONLY)?,
                 // stdin is never something to write to, unless it is a terminal.
                 Stream::Inherit if first && !matches!(context.stdin, Stream::Tty | Stream::Socket) => {
                     null(O_WRONLY)?
@@ -317,7 +316,8 @@ impl Manager {
                         }
                     }
                 }
-                Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
+                // Without a daemon nobody would read it.
+                Stream::Null | Stream::Data | Stream::Journal | Stream::JournalAndConsole => null(O_WRONLY)?,
             })
         };
         let stdout = output(&context.stdout, true)?;

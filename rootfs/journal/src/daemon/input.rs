@@ -29,8 +29,10 @@ const WAITING_MAX: usize = 4 << 20;
 const LINE_UNDER_PRESSURE: usize = 1 << 10;
 /// The largest entry that is passed as a file.
 const FILE_MAX: u64 = 4 << 20;
-/// Datagrams and kernel messages taken in one turn.
+/// Datagrams and connections taken in one turn.
 const AT_ONCE: usize = 256;
+/// Kernel messages taken in one turn: at boot there are hundreds, and units speak too.
+const KERNEL_AT_ONCE: usize = 32;
 
 /// A connection.
 pub(super) struct Stream {
@@ -246,6 +248,8 @@ impl Daemon {
             match (received.count, received.descriptors.as_slice()) {
                 _ if received.cut => self.complain(&format!("process {pid} sent too long an entry")),
                 (count, []) => self.native_message(who, &buffer[..count]),
+                // PID 1 wants to know when all that was said before is on the console.
+                (1, [_]) if pid == 1 && uid == 0 => self.barriers.extend(received.descriptors),
                 (0, [file]) => match read_passed(file) {
                     Ok(bytes) => self.native_message(who, &bytes),
                     Err(why) => self.complain(&format!("process {pid} passed an entry that {why}")),
@@ -315,7 +319,7 @@ impl Daemon {
     pub(super) fn kmsg_came(&mut self) {
         let Some(kmsg) = self.kmsg.take() else { return };
         let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..AT_ONCE {
+        for _ in 0..KERNEL_AT_ONCE {
             let count = match (&kmsg).read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,

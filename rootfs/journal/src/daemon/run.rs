@@ -82,6 +82,8 @@ pub(super) struct Daemon {
     pub(super) stamp: Stamp,
     /// Of this turn: time since boot.
     pub(super) now: Duration,
+    /// Closed when all that was said before them is taken.
+    pub(super) barriers: Vec<OwnedFd>,
     ended: bool,
 }
 
@@ -160,6 +162,7 @@ impl Daemon {
             message: Vec::new(),
             stamp: Stamp::now(),
             now: Duration::ZERO,
+            barriers: Vec::new(),
             ended: false,
             options,
             config,
@@ -221,6 +224,11 @@ impl Daemon {
         self.store_streams();
         self.watch_console();
         self.note_kmsg();
+        if !self.barriers.is_empty() {
+            let barriers = std::mem::take(&mut self.barriers);
+            self.turn_quietly()?;
+            drop(barriers);
+        }
         self.answer()?;
         Ok(count > 0)
     }

@@ -144,16 +144,41 @@ impl<S: Source> Segment<S> {
                 Candidates::Some(found)
             }
             Query::Every(parts) => {
-                let lists = parts.iter().filter_map(|part| match self.candidates(part) {
-                    Candidates::All => None,
-                    Candidates::Some(list) => Some(list),
-                });
-                let both = |one: Vec<u32>, two: Vec<u32>| {
-                    let (small, large) = if one.len() < two.len() { (one, two) } else { (two, one) };
-                    small.into_iter().filter(|entry| large.binary_search(entry).is_ok()).collect()
-                };
-                lists.reduce(both).map_or(Candidates::All, Candidates::Some)
+                let mut rated: Vec<_> =
+                    parts.iter().filter_map(|part| Some((self.estimate(part)?, part))).collect();
+                rated.sort_by_key(|(count, _)| *count);
+                let mut found: Option<Vec<u32>> = None;
+                for (count, part) in rated {
+                    // What is left is compared entry by entry in the end; that costs less.
+                    if found.as_ref().is_some_and(|found| count > 16 * found.len() as u64) {
+                        break;
+                    }
+                    let Candidates::Some(list) = self.candidates(part) else { continue };
+                    found = Some(match found {
+                        None => list,
+                        Some(found) => {
+                            found.into_iter().filter(|entry| list.binary_search(entry).is_ok()).collect()
+                        }
+                    });
+                }
+                found.map_or(Candidates::All, Candidates::Some)
             }
+        }
+    }
+
+    /// How many candidates there are at most; `None` if the index does not know.
+    fn estimate(&self, query: &Query) -> Option<u64> {
+        match query {
+            Query::All => None,
+            Query::Field(field) => {
+                let (name, value) = crate::field::split(field);
+                let known = crate::field::indexed(name, value);
+                known.then(|| {
+                    self.directory.groups_of(field).iter().map(|group| u64::from(group.count)).sum()
+                })
+            }
+            Query::Any(parts) => parts.iter().map(|part| self.estimate(part)).sum(),
+            Query::Every(parts) => parts.iter().filter_map(|part| self.estimate(part)).min(),
         }
     }
 
