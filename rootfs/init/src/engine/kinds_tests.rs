@@ -522,7 +522,7 @@ fn relations_as_the_manual_has_them() {
         ("b.service", RUN),
         ("t.target", "[Unit]\nWants=a.service\nRequires=b.service"),
     ]);
-    assert_eq!(world.start("t.target"), ["start t done", "b Start 0"]);
+    assert_eq!(world.start("t.target"), ["stop a done", "b Start 0", "start t done"]);
     world.spawned("b.service");
-    assert_eq!(world.start("a.service"), ["a Start 0", "b kill All(15)", "b kill All(18)"]);
+    assert_eq!(world.start("a.service"), ["a Start 0", "b kill All(15)", "b kill All(18)", "stop t done"]);
 }
