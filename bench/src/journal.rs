@@ -57,7 +57,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
             .arg(folder.path())
             .output()?;
         times.push(start.elapsed().as_secs_f64() * 1000.0);
-        let lines = output.stdout.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let lines = String::from_utf8_lossy(&output.stdout).lines().count() as u64;
         if lines != ENTRIES / UNITS {
             return Err(format!("{unit}: {lines} lines of {}", ENTRIES / UNITS).into());
         }

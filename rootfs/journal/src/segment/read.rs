@@ -173,9 +173,8 @@ impl<S: Source> Segment<S> {
             Query::Field(field) => {
                 let (name, value) = crate::field::split(field);
                 let known = crate::field::indexed(name, value);
-                known.then(|| {
-                    self.directory.groups_of(field).iter().map(|group| u64::from(group.count)).sum()
-                })
+                known
+                    .then(|| self.directory.groups_of(field).iter().map(|group| u64::from(group.count)).sum())
             }
             Query::Any(parts) => parts.iter().map(|part| self.estimate(part)).sum(),
             Query::Every(parts) => parts.iter().filter_map(|part| self.estimate(part)).min(),
