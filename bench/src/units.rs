@@ -63,6 +63,14 @@ fn services(program: &Path, folder: &Path) -> Result<f64> {
         "many.target",
         &format!("[Unit]\nDefaultDependencies=no\nWants={0}\nAfter={0}\n", names.join(" ")),
     )?;
+    let daemon = format!(
+        "[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nStandardOutput=null\nExecStart={} journald \
+         --runtime {1}/run/journal --folder {1}/journal --config /nonexistent --console /dev/null --no-kmsg\n",
+        program.display(),
+        folder.path().display()
+    );
+    write("systemd-journald.service", &daemon)?;
+    write("sysinit.target", "[Unit]\nDefaultDependencies=no\nWants=systemd-journald.service\n")?;
     let cgroup = cgroup_root()?.join(format!("slipway-bench-{}", std::process::id()));
     fs::create_dir(&cgroup)?;
     let mut child = Command::new("timeout")

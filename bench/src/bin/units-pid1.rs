@@ -20,6 +20,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["loop", count] => bare_loop(count.parse()?),
+        ["journald", ..] => match journal::daemon::main(&arguments[1..]) {
+            0 => Ok(()),
+            code => Err(format!("the journal ended with {code}").into()),
+        },
         [folder, cgroup] => pid1(folder.into(), cgroup.into()),
         _ => Err("usage: units-pid1 DIR CGROUP | units-pid1 loop COUNT".into()),
     }
@@ -30,8 +34,8 @@ fn pid1(folder: PathBuf, cgroup: PathBuf) -> Result<(), Box<dyn Error>> {
         paths: Paths {
             runtime: folder.join("run"),
             cgroup,
-            journal: Some(folder.join("journal")),
             console: "/proc/self/fd/1".into(),
+            stamps: folder.join("stamps"),
         },
         loader: Loader { folders: vec![folder.join("units")], facts: Facts::read() },
         machine: Machine::default(),
