@@ -425,7 +425,6 @@ fn start_with(arguments: &[String], notify: &Path, passed: Vec<OwnedFd>) -> i32 
             c(&format!("NOTIFY_SOCKET={}", notify.display())),
             c(&format!("LISTEN_FDS={}", passed.len())),
         ],
-        passed,
         streams: [null(), null(), null()],
         folders: vec![],
         groups: None,
@@ -440,8 +439,10 @@ fn start_with(arguments: &[String], notify: &Path, passed: Vec<OwnedFd>) -> i32 
         bounding_set: None,
         ambient: 0,
         ignore_sigpipe: true,
+        isolation: sys::isolation::Isolation::default(),
     };
-    sys::process::spawn(&plan, None).unwrap().pid
+    let passed: Vec<_> = passed.iter().map(AsFd::as_fd).collect();
+    sys::process::spawn_passing(&plan, None, &passed).unwrap().pid
 }
 
 /// The library's reader and the program's agree while it is being written.
