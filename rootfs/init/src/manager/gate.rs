@@ -34,13 +34,23 @@ pub(super) struct Running {
     wishes: Vec<(UnitName, Verb)>,
     deadline: Option<Duration>,
     verdict: Verdict,
+    /// The default target failed, but a unit that it needs is about to be restarted.
+    retries_default: bool,
     pub(super) ready_at: Option<Duration>,
 }
 
 impl Running {
     pub(super) fn new(gate: Gate, default: UnitName, wishes: Vec<(UnitName, Verb)>, now: Duration) -> Self {
         let deadline = gate.timeout.map(|timeout| now.saturating_add(timeout));
-        Self { gate, default, wishes, deadline, verdict: Verdict::Pending, ready_at: None }
+        Self {
+            gate,
+            default,
+            wishes,
+            deadline,
+            verdict: Verdict::Pending,
+            retries_default: false,
+            ready_at: None,
+        }
     }
 
     /// When the verdict is due.
@@ -118,8 +128,8 @@ impl Manager {
                 let table = self.status_table();
                 self.tell(None, 6, table.lines().last().unwrap_or_default());
                 self.line_in_order(table);
-            } else if self.gate.is_open() && self.waits_for_restart(unit) {
-                self.gate.verdict = Verdict::Retrying;
+            } else if self.waits_for_restart(unit) {
+                self.gate.retries_default = true;
             } else {
                 let name = self.engine.unit(unit).name.clone();
                 self.gate_failed(&format!("{name} ended with result '{result}'"));
@@ -129,10 +139,16 @@ impl Manager {
 
     /// A unit came up: what failed for want of it gets another try.
     pub(super) fn gate_changed(&mut self, to: ActiveState) {
-        if self.gate.verdict == Verdict::Retrying && to.is_active() && self.ending.is_none() {
-            self.gate.verdict = Verdict::Pending;
-            // The default target too: it wants what comes after the gate.
-            for target in [self.gate.gate.target.clone(), self.gate.default.clone()] {
+        let retries_gate = self.gate.verdict == Verdict::Retrying;
+        let retries = retries_gate || self.gate.retries_default;
+        if retries && to.is_active() && self.ending.is_none() {
+            self.gate.retries_default = false;
+            if retries_gate {
+                self.gate.verdict = Verdict::Pending;
+            }
+            // The default target in any case: it wants what comes after the gate.
+            let gate = retries_gate.then(|| self.gate.gate.target.clone());
+            for target in gate.into_iter().chain([self.gate.default.clone()]) {
                 if let Err(error) = self.enqueue(&target, JobKind::Start, Mode::Replace) {
                     self.gate_failed(&error.to_string());
                 }
