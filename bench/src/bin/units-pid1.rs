@@ -12,7 +12,7 @@ use init::unit::condition::Machine;
 use init::unit::load::Loader;
 use init::unit::{Facts, UnitName};
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -24,16 +24,16 @@ fn main() -> Result<(), Box<dyn Error>> {
             0 => Ok(()),
             code => Err(format!("the journal ended with {code}").into()),
         },
-        [folder, cgroup] => pid1(folder.into(), cgroup.into()),
+        [folder, cgroup] => pid1(folder.as_ref(), cgroup.as_ref()),
         _ => Err("usage: units-pid1 DIR CGROUP | units-pid1 loop COUNT".into()),
     }
 }
 
-fn pid1(folder: PathBuf, cgroup: PathBuf) -> Result<(), Box<dyn Error>> {
+fn pid1(folder: &Path, cgroup: &Path) -> Result<(), Box<dyn Error>> {
     run(Options {
         paths: Paths {
             runtime: folder.join("run"),
-            cgroup,
+            cgroup: cgroup.into(),
             console: "/proc/self/fd/1".into(),
             stamps: folder.join("stamps"),
         },

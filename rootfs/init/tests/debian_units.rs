@@ -1,8 +1,6 @@
 //! The unit files of Debian's packages, as they are: each is read without an error, and its service
 //! starts under PID 1, comes back after a kill and stops.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 mod machine;
 
 use init::control::{Ending, Request, Verb};

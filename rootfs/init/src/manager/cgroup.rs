@@ -222,10 +222,7 @@ fn remove(path: &Path) {
 /// The device of a node, or the one that a path's file system is on.
 fn device_numbers(path: &Path) -> io::Result<(u64, u64)> {
     let meta = fs::metadata(path)?;
-    let device = match meta.file_type().is_block_device() {
-        true => meta.rdev(),
-        false => meta.dev(),
-    };
+    let device = if meta.file_type().is_block_device() { meta.rdev() } else { meta.dev() };
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
     if major == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "on no block device"));

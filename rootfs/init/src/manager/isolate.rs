@@ -105,9 +105,9 @@ impl Manager {
         let (cover, file) = (folder.join("dir"), folder.join("reg"));
         if !file.exists() {
             fs::create_dir_all(&cover)?;
-            fs::set_permissions(&cover, fs::Permissions::from_mode(0))?;
+            fs::set_permissions(&cover, fs::Permissions::from_mode(0o000))?;
             fs::write(&file, "")?;
-            fs::set_permissions(&file, fs::Permissions::from_mode(0))?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o000))?;
         }
         Ok((cover, file))
     }

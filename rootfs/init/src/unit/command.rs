@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 /// A command as the unit file gives it; variables are replaced when it runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent prefixes, as the manual has them")]
 pub struct Command {
     /// The program: absolute, or a bare name that is looked up in the fixed search path.
     pub program: String,

@@ -562,7 +562,6 @@ pub struct WorkingDirectory {
 
 /// What the processes of a service run with (systemd.exec(5), systemd.resource-control(5)).
 #[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
 pub struct Context {
     /// `Environment=`.
     pub environment: Vec<(String, String)>,

@@ -151,6 +151,9 @@ fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path)).components().collect()
 }
 
+/// What `ProtectHome=` is about.
+const HOMES: [&str; 3] = ["/home", "/run/user", "/root"];
+
 fn system(sandbox: &Sandbox, found: &mut Found<'_>) {
     // DynamicUser= implies the strictest (systemd.exec(5)).
     let protect = if sandbox.dynamic_user { ProtectSystem::Strict } else { sandbox.protect_system };
@@ -165,7 +168,6 @@ fn system(sandbox: &Sandbox, found: &mut Found<'_>) {
         // /home and its kin are the business of ProtectHome=.
         found.all(&["/proc", "/sys", "/dev", "/home", "/run/user", "/root"], &What::Kept);
     }
-    const HOMES: [&str; 3] = ["/home", "/run/user", "/root"];
     let home = match sandbox.protect_home {
         ProtectHome::No if sandbox.dynamic_user => ProtectHome::ReadOnly,
         home => home,
@@ -456,9 +458,9 @@ impl Steps<'_> {
                 let take = MountStep::Take { tree, source, recursive: true, optional, flags: (set, 0) };
                 // Below a bind or a tmpfs it is theirs that is meant.
                 if self.replaced(path) {
-                    self.place.push(take)
+                    self.place.push(take);
                 } else {
-                    self.taken.push(take)
+                    self.taken.push(take);
                 }
                 self.place.push(MountStep::Put { tree, target, parents: None, optional });
             }

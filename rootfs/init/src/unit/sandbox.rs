@@ -492,7 +492,10 @@ fn members(name: &str, found: &mut BTreeSet<u32>) -> bool {
         return true;
     }
     match syscall::number(name) {
-        Some(number) => found.insert(number) || true,
+        Some(number) => {
+            found.insert(number);
+            true
+        }
         None => syscall::is_foreign(name),
     }
 }

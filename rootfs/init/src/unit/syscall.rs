@@ -1,4 +1,4 @@
-//! System calls of x86-64 by name (<asm/unistd_64.h>), and the groups of `SystemCallFilter=` as
+//! System calls of x86-64 by name (`<asm/unistd_64.h>`), and the groups of `SystemCallFilter=` as
 //! systemd 252 defines them (systemd.exec(5), "Currently predefined system call sets").
 
 /// A system call's number.
