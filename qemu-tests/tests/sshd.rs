@@ -30,7 +30,10 @@ fn good(output: &Output) -> String {
 fn the_operator_logs_in_with_a_key_from_user_data() {
     let image = Image::older();
     let disk = Disk::of(&image);
-    let made = Command::new("ssh-keygen").args(["-qt", "ed25519", "-N", "", "-f"]).arg(disk.folder().join("id")).status();
+    let made = Command::new("ssh-keygen")
+        .args(["-qt", "ed25519", "-N", "", "-f"])
+        .arg(disk.folder().join("id"))
+        .status();
     assert!(made.expect("apt-get install openssh-client").success());
     let key = std::fs::read_to_string(disk.folder().join("id.pub")).unwrap();
     let mut user_data = document(&[("network-by-hand.service", &oneshot("", NETWORK))]);
