@@ -18,7 +18,7 @@ fn ssh(disk: &Disk, port: u16, checking: &str, user: &str, line: &str) -> Output
         .arg(folder.join("id"))
         .args(["-l", user, "127.0.0.1", line])
         .output()
-        .expect("apt-get install openssh-client")
+        .unwrap_or_else(|error| panic!("{error}: apt-get install openssh-client"))
 }
 
 fn good(output: &Output) -> String {
