@@ -1,4 +1,4 @@
-//! Authorized keys (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"): a public key a line with options.
+//! Authorized keys (sshd(8), `AUTHORIZED_KEYS FILE FORMAT`): a public key a line with options.
 //!
 //! A line that is not understood to its end opens nothing: an option that is unknown, or that asks
 //! for what this server does not have, refuses the line and is logged with its number.
@@ -14,7 +14,6 @@ pub const SIZE_MAX: u64 = 1 << 20;
 
 /// What a key may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::struct_excessive_bools, reason = "they are switches of the format")]
 pub struct Grant {
     /// `command=`: runs in place of whatever is asked for.
     pub command: Option<String>,
@@ -297,6 +296,8 @@ fn expiry(text: &str) -> Option<u64> {
     Some(days * 86_400 + seconds(&format!("{hour}h{minute}m{second}s"))?)
 }
 
+/// A port, or `*` for every one.
+#[expect(clippy::option_option, reason = "the outer one is whether it is of the form, the inner one is kept")]
 fn port(text: &str) -> Option<Option<u16>> {
     if text == "*" { Some(None) } else { text.parse().ok().map(Some) }
 }

@@ -1,4 +1,4 @@
-//! `/etc/ssh/sshd.conf`: the keys of sshd_config(5) that this server has, in its words.
+//! `/etc/ssh/sshd.conf`: the keys of `sshd_config`(5) that this server has, in its words.
 //!
 //! One key a line, `#` starts a comment line, values may be in double quotes, keys in any case.
 //! Unlike OpenSSH's, an unknown key is an error, and so is a key given twice, unless it is a list.
@@ -368,7 +368,7 @@ fn address(text: &str) -> Option<(IpAddr, Option<u16>)> {
     Some((whole.ip(), Some(whole.port())))
 }
 
-/// A time in seconds: a sum of numbers with the units of sshd_config(5), "TIME FORMATS".
+/// A time in seconds: a sum of numbers with the units of `sshd_config`(5), "TIME FORMATS".
 pub(crate) fn seconds(text: &str) -> Option<u64> {
     let mut sum = 0_u64;
     let mut number: Option<u64> = None;

@@ -18,7 +18,7 @@ impl From<IpAddr> for Source {
     }
 }
 
-/// Bounds (sshd_config(5): `MaxStartups`, `PerSourceMaxStartups`).
+/// Bounds (`sshd_config`(5): `MaxStartups`, `PerSourceMaxStartups`).
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// Connections that are not authenticated.

@@ -8,7 +8,7 @@ use tokio::io::unix::AsyncFd;
 /// Watches a descriptor, which the result owns.
 ///
 /// # Errors
-/// epoll_ctl(2).
+/// `epoll_ctl`(2).
 #[expect(
     deprecated,
     reason = "its successor is unsafe to call; every T here is an owner that keeps its descriptor"

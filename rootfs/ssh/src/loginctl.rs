@@ -108,7 +108,7 @@ fn parse(arguments: &[String]) -> Result<Call, Failure> {
             // There never is a pager.
             "--no-pager" if given.is_none() => {}
             _ if name.starts_with('-') => return Err(usage(format!("`{argument}` is not an option"))),
-            _ if call.verb.is_empty() => call.verb = argument.clone(),
+            _ if call.verb.is_empty() => call.verb.clone_from(argument),
             _ => call.names.push(argument.clone()),
         }
     }
@@ -299,25 +299,24 @@ fn properties(record: &Record, wanted: &[String]) -> String {
 
 /// A session with its processes.
 fn status(record: &Record) -> String {
-    let mut text = format!("{} - {} ({})\n", record.session, record.user, record.uid);
-    text += &format!("  Since:   @{}\n", record.since_us / 1_000_000);
-    text += &format!(
-        "  Remote:  {}\n  Service: {}\n  State:   {}\n",
-        record.remote_host, record.service, record.state
-    );
-    if let Some(tty) = &record.tty {
-        text += &format!("  TTY:     {tty}\n");
-    }
-    text += &format!("  Scope:   {}\n", record.scope);
+    let mut lines = vec![
+        format!("{} - {} ({})", record.session, record.user, record.uid),
+        format!("  Since:   @{}", record.since_us / 1_000_000),
+        format!("  Remote:  {}", record.remote_host),
+        format!("  Service: {}", record.service),
+        format!("  State:   {}", record.state),
+    ];
+    lines.extend(record.tty.iter().map(|tty| format!("  TTY:     {tty}")));
+    lines.push(format!("  Scope:   {}", record.scope));
     let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
     let path =
         cgroup::mount_point(&mounts).map(|root| root.join(cgroup::scope_path(record.uid, record.session)));
     for pid in path.and_then(|path| cgroup::processes(&path).ok()).unwrap_or_default() {
         let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
         let command = String::from_utf8_lossy(&command).replace('\0', " ");
-        text += &format!("    {pid} {}\n", command.trim_end().escape_debug());
+        lines.push(format!("    {pid} {}", command.trim_end().escape_debug()));
     }
-    text
+    lines.join("\n") + "\n"
 }
 
 #[cfg(test)]

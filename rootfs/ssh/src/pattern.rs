@@ -1,4 +1,4 @@
-//! Patterns of ssh_config(5), "PATTERNS": `*`, `?`, lists with `!`, and CIDR blocks.
+//! Patterns of `ssh_config`(5), "PATTERNS": `*`, `?`, lists with `!`, and CIDR blocks.
 
 use std::net::IpAddr;
 
@@ -49,7 +49,7 @@ enum What {
     Pattern(String),
 }
 
-/// Reads a `from=` list (sshd(8), "AUTHORIZED_KEYS FILE FORMAT"): addresses, CIDR blocks and
+/// Reads a `from=` list (sshd(8), `AUTHORIZED_KEYS FILE FORMAT`): addresses, CIDR blocks and
 /// patterns over addresses. Names are not looked up, so a pattern matches the address's text.
 /// `None` when a member has no such form.
 pub fn sources(text: &str) -> Option<Vec<Source>> {

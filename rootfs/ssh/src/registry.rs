@@ -34,9 +34,12 @@ pub struct Record {
 impl Record {
     /// The text of its file.
     pub fn text(&self) -> String {
-        let mut text = format!(
+        let line = |name: &str, value: Option<String>| {
+            value.map_or_else(String::new, |value| format!("{name}={value}\n"))
+        };
+        format!(
             "# This is private data. Do not parse.\nUID={}\nUSER={}\nACTIVE={}\nSTATE={}\nREMOTE=1\nTYPE={}\nCLASS=user\n\
-             SCOPE={}\nREMOTE_HOST={}\nSERVICE={}\nREALTIME={}\n",
+             SCOPE={}\nREMOTE_HOST={}\nSERVICE={}\nREALTIME={}\n{}{}",
             self.uid,
             self.user,
             u8::from(self.state == "active"),
@@ -46,14 +49,9 @@ impl Record {
             self.remote_host,
             self.service,
             self.since_us,
-        );
-        if let Some(tty) = &self.tty {
-            text += &format!("TTY={tty}\n");
-        }
-        if let Some(leader) = self.leader {
-            text += &format!("LEADER={leader}\n");
-        }
-        text
+            line("TTY", self.tty.clone()),
+            line("LEADER", self.leader.map(|leader| leader.to_string())),
+        )
     }
 
     /// Reads the text of the file of session `number`; unknown keys are skipped. `None` without a user.

@@ -247,7 +247,7 @@ impl Connection {
         self.shared.opened.fetch_add(1, Ordering::Relaxed) < CHANNELS_MAX
     }
 
-    fn start(&self, id: ChannelId, wish: Wish, session: &mut Session) -> Result<(), russh::Error> {
+    fn start(&self, id: ChannelId, wish: &Wish, session: &mut Session) -> Result<(), russh::Error> {
         let started = match self.entry(id) {
             Some(entry) => session::start(&self.shared, id, &entry, wish, session.handle()),
             None => Err("no such session".to_owned()),
@@ -417,7 +417,7 @@ impl Handler for Connection {
         if !allowed {
             return Ok(false);
         }
-        match forward::listen(shared, config.gateway, address, wanted, &session.handle()).await {
+        match forward::listen(shared, config.gateway, address, wanted, &session.handle()) {
             Ok((listening, bound)) => {
                 *port = u32::from(bound);
                 self.listeners.insert((address.to_owned(), *port), listening);
@@ -533,7 +533,7 @@ impl Handler for Connection {
     }
 
     async fn shell_request(&mut self, id: ChannelId, session: &mut Session) -> Result<(), russh::Error> {
-        self.start(id, Wish::Shell, session)
+        self.start(id, &Wish::Shell, session)
     }
 
     async fn exec_request(
@@ -542,7 +542,7 @@ impl Handler for Connection {
         line: &[u8],
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        self.start(id, Wish::Exec(line.to_vec()), session)
+        self.start(id, &Wish::Exec(line.to_vec()), session)
     }
 
     async fn subsystem_request(
@@ -551,7 +551,7 @@ impl Handler for Connection {
         name: &str,
         session: &mut Session,
     ) -> Result<(), russh::Error> {
-        if name == "sftp" { self.start(id, Wish::Sftp, session) } else { session.channel_failure(id) }
+        if name == "sftp" { self.start(id, &Wish::Sftp, session) } else { session.channel_failure(id) }
     }
 
     async fn x11_request(

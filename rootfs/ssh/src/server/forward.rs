@@ -232,7 +232,7 @@ fn addresses(gateway: Gateway, wanted: &str) -> io::Result<Vec<IpAddr>> {
 ///
 /// # Errors
 /// The address or the port cannot be had. One of IPv4 and IPv6 is enough.
-pub(super) async fn listen(
+pub(super) fn listen(
     shared: &Arc<Shared>,
     gateway: Gateway,
     address: &str,

@@ -39,7 +39,7 @@ pub(super) fn find(root: &Path, config: &Config, account: &Account) -> (Vec<Auth
     (keys, faults)
 }
 
-/// `%u`, `%h`, `%%`; what does not begin with `/` is in the home folder (sshd_config(5)).
+/// `%u`, `%h`, `%%`; what does not begin with `/` is in the home folder (`sshd_config`(5)).
 fn expand(pattern: &str, account: &Account) -> String {
     let mut path = String::new();
     let mut chars = pattern.chars();

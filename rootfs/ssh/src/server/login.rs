@@ -89,13 +89,13 @@ impl Login {
             "closing".clone_into(&mut record.state);
             let _ = registry::write(&server.sessions, &record);
         }
-        if let Some(scope) = &self.scope {
-            if tokio::time::timeout(FAREWELL, scope.emptied()).await.is_err() {
-                if let Err(error) = scope.kill() {
-                    server.log(&format!("session {}: {error}", self.number));
-                }
-                let _ = tokio::time::timeout(FAREWELL * 5, scope.emptied()).await;
+        if let Some(scope) = &self.scope
+            && tokio::time::timeout(FAREWELL, scope.emptied()).await.is_err()
+        {
+            if let Err(error) = scope.kill() {
+                server.log(&format!("session {}: {error}", self.number));
             }
+            let _ = tokio::time::timeout(FAREWELL * 5, scope.emptied()).await;
         }
         self.abandon(server);
         server.log(&format!("Session {} of {} closed", self.number, self.user.account.name));

@@ -18,7 +18,7 @@ pub(super) fn start(
     shared: &Arc<Shared>,
     id: ChannelId,
     entry: &Arc<Entry>,
-    wish: Wish,
+    wish: &Wish,
     handle: Handle,
 ) -> Result<(), String> {
     let login = shared.login.get().ok_or("nobody is logged in")?.clone();
@@ -36,7 +36,7 @@ pub(super) fn start(
     };
     let account = &login.user.account;
     let executable = |path: &str| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
-    let start = start::decide(account, login.grant.command.as_deref(), &wish, executable);
+    let start = start::decide(account, login.grant.command.as_deref(), wish, executable);
     let mut environment = vec![
         ("USER".to_owned(), account.name.clone()),
         ("LOGNAME".to_owned(), account.name.clone()),
@@ -63,7 +63,7 @@ pub(super) fn start(
             environment.push((name, value));
         }
     }
-    if let (Some(_), Wish::Exec(line)) = (&login.grant.command, &wish) {
+    if let (Some(_), Wish::Exec(line)) = (&login.grant.command, wish) {
         environment
             .push(("SSH_ORIGINAL_COMMAND".to_owned(), String::from_utf8_lossy(line).replace('\0', "")));
     }

@@ -21,7 +21,7 @@ fn from_elsewhere() -> TcpStream {
 /// How long the server lets a silent client stay.
 fn ends(mut socket: TcpStream) -> Duration {
     let start = Instant::now();
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
     let mut buffer = [0; 4096];
     while !matches!(socket.read(&mut buffer), Ok(0) | Err(_)) {}
     start.elapsed()

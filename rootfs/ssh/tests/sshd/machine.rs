@@ -83,7 +83,7 @@ impl Machine {
         let socket = self.root().join("notify");
         let _ = fs::remove_file(&socket);
         let notify = UnixDatagram::bind(&socket).unwrap();
-        notify.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        notify.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let log = fs::OpenOptions::new().create(true).append(true).open(self.root().join("log")).unwrap();
         let server = Command::new(self.root().join("ssh"))
             .args(["sshd", "--root"])
