@@ -37,7 +37,7 @@ fn pid1(folder: &Path, cgroup: &Path) -> Result<(), Box<dyn Error>> {
             console: "/proc/self/fd/1".into(),
             stamps: folder.join("stamps"),
         },
-        loader: Loader { folders: vec![folder.join("units")], facts: Facts::read() },
+        loader: Loader::new(vec![folder.join("units")], Facts::read()),
         machine: Machine::default(),
         target: UnitName::parse("default.target")?,
         wishes: Vec::new(),

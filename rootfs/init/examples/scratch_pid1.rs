@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             console: "/proc/self/fd/1".into(),
             stamps: folder.join("stamps"),
         },
-        loader: Loader { folders: vec![folder.join("etc"), folder.join("units")], facts: Facts::read() },
+        loader: Loader::new(vec![folder.join("etc"), folder.join("units")], Facts::read()),
         machine: Machine::default(),
         target: UnitName::parse("default.target")?,
         wishes: Vec::new(),

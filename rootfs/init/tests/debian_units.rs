@@ -33,7 +33,7 @@ fn text(unit: &str) -> String {
 
 #[test]
 fn every_unit_file_is_read_without_an_error() {
-    let loader = Loader { folders: vec![FOLDER.into()], facts: Facts::read() };
+    let loader = Loader::new(vec![FOLDER.into()], Facts::read());
     for (name, _) in UNITS {
         let _ = text(name); // or it says what to install
         let unit = loader.load(&UnitName::parse(name).unwrap()).unit;

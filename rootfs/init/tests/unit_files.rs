@@ -30,7 +30,7 @@ impl Tree {
 
     fn loader(&self) -> Loader {
         let folders = ["etc", "run", "lib"].map(|name| self.0.path().join(name)).into();
-        Loader { folders, facts: Facts { hostname: "node1".into(), ..Facts::default() } }
+        Loader::new(folders, Facts { hostname: "node1".into(), ..Facts::default() })
     }
 
     fn load(&self, name: &str) -> Unit {
@@ -250,7 +250,7 @@ fn names_are_escaped_as_systemd_does() {
 #[test]
 fn the_units_of_the_root_are_without_fault() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tree/usr/lib/systemd/system");
-    let loader = Loader { folders: vec![folder], facts: Facts::default() };
+    let loader = Loader::new(vec![folder], Facts::default());
     let names = loader.names();
     assert!(names.contains(&name_of("multi-user.target")));
     for name in names {

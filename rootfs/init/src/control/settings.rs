@@ -88,7 +88,7 @@ mod tests {
     use crate::unit::Facts;
 
     fn loader(folder: &Path) -> Loader {
-        Loader { folders: vec![folder.to_owned()], facts: Facts::default() }
+        Loader::new(vec![folder.to_owned()], Facts::default())
     }
 
     #[test]

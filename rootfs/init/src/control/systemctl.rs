@@ -247,7 +247,7 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
 fn loader(call: &Call) -> Loader {
     let facts = Facts::read();
     match &call.folders {
-        Some(folders) => Loader { folders: folders.clone(), facts },
+        Some(folders) => Loader::new(folders.clone(), facts),
         None => Loader::system(facts),
     }
 }

@@ -396,7 +396,8 @@ impl Manager {
 
     fn load_all(&mut self, mut wanted: Vec<UnitName>) {
         while !wanted.is_empty() {
-            let loaded: Vec<_> = wanted.iter().map(|name| self.loader.load(name)).collect();
+            let loader = self.loader.indexed();
+            let loaded: Vec<_> = wanted.iter().map(|name| loader.load(name)).collect();
             for unit in loaded.iter().map(|loaded| &loaded.unit) {
                 self.tell_problems(unit);
             }
@@ -409,11 +410,12 @@ impl Manager {
 
     /// Reads all unit files again (`systemctl daemon-reload`).
     fn reload_units(&mut self) {
+        let loader = self.loader.indexed();
         let names: Vec<UnitName> = self.engine.ids().map(|id| self.engine.unit(id).name.clone()).collect();
         let loaded: Vec<_> = names
             .iter()
             .map(|name| {
-                let mut loaded = self.loader.load(name);
+                let mut loaded = loader.load(name);
                 // A name that became an alias keeps its old self until it is down and forgotten.
                 loaded.unit.name = name.clone();
                 let mounted = (loaded.unit.load_state == LoadState::NotFound)

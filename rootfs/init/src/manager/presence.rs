@@ -125,8 +125,9 @@ impl Manager {
         };
         let unknown: Vec<_> = came.into_iter().filter(|(name, _)| is_unknown(name)).collect();
         let mut added = Vec::new();
+        let loader = self.loader.indexed();
         for (name, path) in unknown {
-            let loaded = self.loader.load(&name);
+            let loaded = loader.load(&name);
             if loaded.unit.load_state == LoadState::NotFound {
                 added.push((kernel_mount(name, &path), None));
             } else {

@@ -5,7 +5,7 @@ use super::config::{BadSetting, LoadState, Relation, Unit};
 use super::name::UnitName;
 use super::specifier::Facts;
 use super::{Fault, Kind, Problem, directive};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -21,7 +21,13 @@ pub struct Loader {
     pub folders: Vec<PathBuf>,
     /// What specifiers expand to.
     pub facts: Facts,
+    /// What is in the folders, when that is to be known beforehand.
+    index: Option<Index>,
 }
+
+/// The names in each folder of the search path. Most of what a unit may have beside its file is not
+/// there: asking the kernel for each of it takes longer than reading what is.
+type Index = Vec<HashSet<String>>;
 
 /// A unit, and the other names under which it was found.
 #[derive(Clone, Debug)]
@@ -41,10 +47,29 @@ enum Found {
 }
 
 impl Loader {
+    /// Reads units from these folders.
+    pub fn new(folders: Vec<PathBuf>, facts: Facts) -> Self {
+        Self { folders, facts, index: None }
+    }
+
+    /// The same loader with the folders as they are now: for loading many units at once.
+    #[must_use]
+    pub fn indexed(&self) -> Self {
+        let index = self.folders.iter().map(|folder| entries(folder).collect()).collect();
+        Self { index: Some(index), ..self.clone() }
+    }
+
+    /// The folders of the search path that may have an entry of that name, each with its path.
+    fn with<'a>(&'a self, name: &'a str) -> impl Iterator<Item = PathBuf> + 'a {
+        let known = |at: usize| self.index.as_ref().is_none_or(|index| index[at].contains(name));
+        let folders = self.folders.iter().enumerate().filter(move |(at, _)| known(*at));
+        folders.map(move |(_, folder)| folder.join(name))
+    }
+
     /// The folders of the appliance: /etc, then /run, then /usr/lib.
     pub fn system(facts: Facts) -> Self {
         let folders = ["/etc", "/run", "/usr/lib"].map(|base| Path::new(base).join("systemd/system"));
-        Self { folders: folders.into(), facts }
+        Self::new(folders.into(), facts)
     }
 
     /// Loads a unit. There is always one: what is wrong with it is in its load state.
@@ -106,8 +131,7 @@ impl Loader {
 
     /// The file or link of a name as it stands in the folder that wins.
     pub fn file_of(&self, name: &UnitName) -> Option<PathBuf> {
-        let paths = self.folders.iter().map(|folder| folder.join(name.as_str()));
-        paths.into_iter().find(|path| path.symlink_metadata().is_ok())
+        self.with(name.as_str()).find(|path| path.symlink_metadata().is_ok())
     }
 
     fn find(&self, name: &UnitName) -> Found {
@@ -144,8 +168,7 @@ impl Loader {
     fn drop_ins(&self, own: &UnitName, asked: &UnitName) -> Vec<PathBuf> {
         let mut found: BTreeMap<String, PathBuf> = BTreeMap::new();
         for stem in drop_in_stems(own, asked) {
-            for folder in &self.folders {
-                let folder = folder.join(format!("{stem}.d"));
+            for folder in self.with(&format!("{stem}.d")) {
                 for name in entries(&folder)
                     .filter(|name| name.rsplit_once('.').is_some_and(|(_, kind)| kind == "conf"))
                 {
@@ -160,8 +183,8 @@ impl Loader {
     fn linked(&self, own: &UnitName, asked: &UnitName, suffix: &str) -> BTreeSet<UnitName> {
         let mut found = BTreeSet::new();
         for name in [Some(own.clone()), own.template(), Some(asked.clone())].into_iter().flatten() {
-            for folder in &self.folders {
-                for entry in entries(&folder.join(format!("{name}.{suffix}"))) {
+            for folder in self.with(&format!("{name}.{suffix}")) {
+                for entry in entries(&folder) {
                     let Ok(entry) = UnitName::parse(&entry) else { continue };
                     // A template in there means the instance of the unit that wants it.
                     match own.instance() {
