@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
@@ -24,7 +25,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 
 /// The longest control message in bytes, and how long a client may be silent.
@@ -62,6 +63,8 @@ struct Daemon {
     resolver: Rc<Resolver>,
     overrides: RefCell<HashMap<u32, Override>>,
     responders: RefCell<Responders>,
+    /// Links or addresses have changed.
+    changed: Notify,
     log: Rc<dyn Fn(&str)>,
 }
 
@@ -85,20 +88,18 @@ async fn run() -> io::Result<()> {
         resolver: Rc::clone(&resolver),
         overrides: RefCell::default(),
         responders: RefCell::default(),
+        changed: Notify::new(),
         log,
     });
     daemon.refresh();
 
     let mut serving = tokio::task::JoinSet::new();
-    let address = (STUB, 53).into();
     let (udp, tcp) = resolver.config().listen;
     if udp {
-        let socket = stub::listen_udp(address).map_err(|error| place("UDP 127.0.0.53:53", error))?;
-        serving.spawn_local(stub::serve_udp(socket, Rc::clone(&resolver)));
+        serving.spawn_local(serve_stub(Rc::clone(&daemon), stub::listen_udp, stub::serve_udp));
     }
     if tcp {
-        let listener = stub::listen_tcp(address).map_err(|error| place("TCP 127.0.0.53:53", error))?;
-        serving.spawn_local(stub::serve_tcp(listener, Rc::clone(&resolver)));
+        serving.spawn_local(serve_stub(Rc::clone(&daemon), stub::listen_tcp, stub::serve_tcp));
     }
     let control = service::call::listen(Path::new(SOCKET), 0o666).map_err(|error| place(SOCKET, error))?;
     control.set_nonblocking(true)?;
@@ -110,6 +111,26 @@ async fn run() -> io::Result<()> {
         Some(Err(error)) => Err(io::Error::other(error)),
         None => Ok(()),
     }
+}
+
+/// Listens as soon as the loopback has the stub's address, and serves.
+async fn serve_stub<S, F: Future<Output = io::Result<()>>>(
+    daemon: Rc<Daemon>,
+    listen: fn(SocketAddr) -> io::Result<S>,
+    serve: fn(S, Rc<Resolver>) -> F,
+) -> io::Result<()> {
+    let address = SocketAddr::from((STUB, 53));
+    let socket = loop {
+        let mut changed = std::pin::pin!(daemon.changed.notified());
+        // From here on no change is missed.
+        changed.as_mut().enable();
+        match listen(address) {
+            Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => changed.await,
+            Err(error) => return Err(io::Error::other(format!("{address}: {error}"))),
+            Ok(socket) => break socket,
+        }
+    };
+    serve(socket, Rc::clone(&daemon.resolver)).await
 }
 
 impl Daemon {
@@ -417,6 +438,7 @@ async fn watch(mut events: mpsc::Receiver<()>, daemon: Rc<Daemon>) -> io::Result
     while events.recv().await.is_some() {
         tokio::time::sleep(BURST).await;
         daemon.refresh();
+        daemon.changed.notify_waiters();
     }
     Err(io::Error::other("events of links have ended"))
 }

@@ -100,6 +100,16 @@ fn is_link_local(address: &IpAddr) -> bool {
     }
 }
 
+/// Whether a loopback is up and has an address of 127.0.0.0/8.
+pub fn loopback_is_up() -> bool {
+    let wanted = InterfaceFlags::IFF_LOOPBACK | InterfaceFlags::IFF_UP;
+    getifaddrs().is_ok_and(|all| {
+        all.filter(|entry| entry.flags.contains(wanted))
+            .filter_map(|entry| entry.address)
+            .any(|address| address.as_sockaddr_in().is_some_and(|v4| v4.ip().is_loopback()))
+    })
+}
+
 /// Addresses of a link, for LLMNR.
 pub fn addresses_of(link: &str) -> Vec<IpAddr> {
     let Ok(all) = getifaddrs() else { return Vec::new() };

@@ -1,6 +1,7 @@
 //! The stub listener: DNS over UDP and TCP for the programs of this machine.
 
 use crate::exchange::{read_message, write_message};
+use crate::machine::loopback_is_up;
 use crate::resolver::Resolver;
 use crate::wire;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -19,13 +20,14 @@ const CONNECTIONS_MAX: usize = 64;
 /// A silent connection ends (RFC 7766 section 6.2.3).
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// A socket on the stub's address. It may be bound before the loopback is up; bound to its link
-/// too, for without that the kernel forgets the address as the source of replies, and clients
-/// would get them from 127.0.0.1.
+/// A socket on the stub's address, which the loopback must have already: before it comes up the
+/// first time the kernel lets the address be bound, but takes it for a broadcast one, and sends
+/// replies from 127.0.0.1, which no client takes.
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    if !loopback_is_up() {
+        return Err(io::ErrorKind::AddrNotAvailable.into());
+    }
     let socket = Socket::new(Domain::for_address(address), kind.nonblocking(), Some(protocol))?;
-    socket.set_freebind_v4(true)?;
-    socket.bind_device(Some(b"lo"))?;
     if kind == Type::STREAM {
         socket.set_reuse_address(true)?;
     }
@@ -36,7 +38,7 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 /// Listens on UDP.
 ///
 /// # Errors
-/// The address is taken.
+/// The address is taken, or (`AddrNotAvailable`) not there yet.
 pub fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     UdpSocket::from_std(socket(address, Type::DGRAM, Protocol::UDP)?.into())
 }
@@ -44,7 +46,7 @@ pub fn listen_udp(address: SocketAddr) -> io::Result<UdpSocket> {
 /// Listens on TCP.
 ///
 /// # Errors
-/// The address is taken.
+/// The address is taken, or (`AddrNotAvailable`) not there yet.
 pub fn listen_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = socket(address, Type::STREAM, Protocol::TCP)?;
     socket.listen(128)?;

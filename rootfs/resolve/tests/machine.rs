@@ -155,12 +155,19 @@ fn a_silent_server_costs_one_wait_and_then_comes_last() {
 }
 
 #[test]
+fn a_loopback_that_comes_up_late_is_noticed() {
+    let sandbox = Sandbox::asleep("node1");
+    let _service = sandbox.resolved("LLMNR=no\n");
+    sandbox.sh("ip link set lo up");
+    // Refused until it listens, which dig is told at once.
+    sandbox.sh("for i in $(seq 500); do dig +short +time=1 @127.0.0.53 db A | grep -qx 10.9.9.9 && exit; sleep 0.02; done; exit 1");
+    assert_eq!(sandbox.sh("dig +short +tcp @127.0.0.53 db A"), "10.9.9.9\n");
+}
+
+#[test]
 fn nonsense_to_the_stub_changes_nothing() {
     let sandbox = machine(&["10.53.0.1/24"]);
-    // As early in a boot: the loopback comes up after the service.
-    sandbox.sh("ip link set lo down");
     let _service = sandbox.resolved("LLMNR=no\nNonsense=1\nDNSOverTLS=yes\n");
-    sandbox.sh("ip link set lo up");
     let log = sandbox.log();
     assert!(log.contains("resolved.conf:3: unknown key `Nonsense`"), "{log}");
     assert!(log.contains("resolved.conf:4: DNSOverTLS=yes is not supported"), "{log}");

@@ -19,12 +19,19 @@ pub struct Sandbox {
 impl Sandbox {
     /// One with a host name, whose `/etc/hosts`, `/etc/systemd` and `/run` are its own.
     pub fn new(hostname: &str) -> Self {
+        let sandbox = Self::asleep(hostname);
+        sandbox.sh("ip link set lo up");
+        sandbox
+    }
+
+    /// The same, with a loopback that never was up.
+    pub fn asleep(hostname: &str) -> Self {
         assert!(nix::unistd::geteuid().is_root(), "run as root: the test makes namespaces");
         let folder = tempfile::tempdir().unwrap();
         let script = format!(
             "set -e; mount -t tmpfs none /run; mount -t tmpfs none /etc/systemd; \
              echo '10.9.9.9 db.example db' >{0}/hosts; mount --bind {0}/hosts /etc/hosts; \
-             hostname {hostname}; ip link set lo up; echo $$; exec sleep infinity",
+             hostname {hostname}; echo $$; exec sleep infinity",
             folder.path().display()
         );
         let unshare = ["--net", "--mount", "--uts"];
