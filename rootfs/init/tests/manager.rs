@@ -1,8 +1,6 @@
 //! The manager as PID 1 of a pid and mount namespace of its own, with real processes, cgroups,
 //! sockets and signals.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
-
 mod machine;
 
 use init::control::{Ending, Request, Response, Verb};
