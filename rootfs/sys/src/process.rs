@@ -506,8 +506,10 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
             }
         }
         if let Some((group, others)) = &plan.groups {
-            check(libc::setgroups(others.len(), others.as_ptr()), Step::Group)?;
-            check(libc::setresgid(*group, *group, *group), Step::Group)?;
+            // Not glibc's setgroups and its kin: they signal the threads of the parent, of which the
+            // child has a list but none alive, and wait for ever for one that was just starting.
+            check(libc::syscall(libc::SYS_setgroups, others.len(), others.as_ptr()), Step::Group)?;
+            check(libc::syscall(libc::SYS_setresgid, *group, *group, *group), Step::Group)?;
         }
         if let Some(maps) = &plan.isolation.user_namespace {
             isolation::enter_user_namespace(maps)?;
@@ -532,7 +534,7 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
             check(libc::prctl(libc::PR_SET_KEEPCAPS, 1, 0, 0, 0), Step::Capabilities)?;
         }
         if let Some(user) = plan.user {
-            check(libc::setresuid(user, user, user), Step::User)?;
+            check(libc::syscall(libc::SYS_setresuid, user, user, user), Step::User)?;
         }
     }
     if plan.ambient != 0 {
