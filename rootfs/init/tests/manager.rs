@@ -1,13 +1,10 @@
 //! The manager as PID 1 of a pid and mount namespace of its own, with real processes, cgroups,
 //! sockets and signals.
 
-<<<<<<< HEAD
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 #[path = "manager/kinds.rs"]
 mod kinds;
-=======
->>>>>>> exec
 mod machine;
 
 use init::control::{Ending, Request, Response, Verb};
