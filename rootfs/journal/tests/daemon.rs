@@ -389,7 +389,7 @@ fn streams_outlive_the_daemon_when_pid_1_keeps_them() {
     let mut stored: Vec<OwnedFd> = Vec::new();
     for round in 0..3 {
         let passed: Vec<OwnedFd> = sockets.iter().chain(&stored).map(|fd| fd.try_clone().unwrap()).collect();
-        let child = start_with(&journal.arguments(), &notify, passed);
+        let child = start_with(&journal.arguments(), &notify, &passed);
         stream.write_all(format!("round {round}\n").as_bytes()).unwrap();
         // READY=1, and the first time the stream.
         let mut ready = false;
@@ -410,7 +410,7 @@ fn streams_outlive_the_daemon_when_pid_1_keeps_them() {
     }
 }
 
-fn start_with(arguments: &[String], notify: &Path, passed: Vec<OwnedFd>) -> i32 {
+fn start_with(arguments: &[String], notify: &Path, passed: &[OwnedFd]) -> i32 {
     let c = |text: &str| CString::new(text).unwrap();
     let program = program().to_string_lossy().into_owned();
     let null = || ChildStream::Open(c("/dev/null"), 2);

@@ -60,12 +60,6 @@ pub struct Execution {
     pub tty_hangup: bool,
     /// `LoadCredential=`, `SetCredential=`.
     pub credentials: Vec<Credential>,
-    /// `LogLevelMax=`.
-    pub log_level_max: Option<u8>,
-    /// `LogExtraFields=`.
-    pub log_extra_fields: Vec<(String, String)>,
-    /// `SyslogFacility=`.
-    pub syslog_facility: Option<u8>,
     /// `OOMPolicy=`.
     pub oom_policy: Option<OomPolicy>,
     /// `Delegate=`: its cgroup is the user's. Every controller of [`CONTROLLERS`] is available in it.
@@ -94,9 +88,6 @@ impl Default for Execution {
             tty_reset: false,
             tty_hangup: false,
             credentials: Vec::new(),
-            log_level_max: None,
-            log_extra_fields: Vec::new(),
-            syslog_facility: None,
             oom_policy: None,
             delegate: false,
             search_path: String::new(),
@@ -108,8 +99,7 @@ impl Default for Execution {
 /// The keys of this file.
 pub(super) const KEYS: &str = " CPUAffinity CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork \
     IOSchedulingClass IOSchedulingPriority TimerSlackNSec Personality CoredumpFilter SecureBits KeyringMode \
-    StandardInputText StandardInputData TTYReset TTYVHangup LoadCredential SetCredential LogLevelMax \
-    LogExtraFields SyslogFacility OOMPolicy Delegate \
+    StandardInputText StandardInputData TTYReset TTYVHangup LoadCredential SetCredential OOMPolicy Delegate \
     ExecSearchPath PermissionsStartOnly ";
 
 const SECURE_BITS: [(&str, i32); 6] = [
@@ -119,29 +109,6 @@ const SECURE_BITS: [(&str, i32); 6] = [
     ("no-setuid-fixup-locked", 8),
     ("keep-caps", 16),
     ("keep-caps-locked", 32),
-];
-
-const FACILITIES: [&str; 20] = [
-    "kern",
-    "user",
-    "mail",
-    "daemon",
-    "auth",
-    "syslog",
-    "lpr",
-    "news",
-    "uucp",
-    "cron",
-    "authpriv",
-    "ftp",
-    "ntp",
-    "security",
-    "console",
-    "solaris-cron",
-    "local0",
-    "local1",
-    "local2",
-    "local3",
 ];
 
 /// Applies such a key; `None` if it is another key.
@@ -221,34 +188,6 @@ fn assign(execution: &mut Execution, at: &Scope<'_>) -> Result<(), Fault> {
         "TTYReset" => execution.tty_reset = at.boolean_or(false)?,
         "TTYVHangup" => execution.tty_hangup = at.boolean_or(false)?,
         "LoadCredential" | "SetCredential" => credential(execution, at)?,
-        "LogLevelMax" => {
-            execution.log_level_max = match at.text() {
-                "" => None,
-                text => Some(at.want(value::log_level(text), "a level from emerg to debug")?),
-            }
-        }
-        "LogExtraFields" => {
-            if at.text().is_empty() {
-                execution.log_extra_fields.clear();
-            }
-            for word in at.words()? {
-                let (name, text) = at.want(word.split_once('='), "FIELD=value")?;
-                let plain = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
-                if name.is_empty() || name.starts_with('_') || !name.chars().all(plain) {
-                    return Err(at.invalid(format_args!("`{name}` is no name of a field: A-Z, 0-9 and _")));
-                }
-                execution.log_extra_fields.push((name.to_owned(), text.to_owned()));
-            }
-        }
-        "SyslogFacility" => {
-            let found = FACILITIES.iter().position(|name| *name == at.text()).map(|at| at as u8);
-            let more =
-                || at.text().strip_prefix("local")?.parse().ok().filter(|n| *n <= 7).map(|n: u8| 16 + n);
-            execution.syslog_facility = match at.text() {
-                "" => None,
-                _ => Some(at.want(found.or_else(more), "a facility such as daemon or local0")?),
-            }
-        }
         "OOMPolicy" => {
             execution.oom_policy = match at.text() {
                 "" => None,
