@@ -4,9 +4,8 @@ use qemu_tests::{Boot, Disk, Image, document, give, oneshot};
 use std::net::TcpListener;
 use std::process::{Command, Output};
 
-/// Until something else does: the address that QEMU's network gives out.
-const NETWORK: &str = "busybox modprobe virtio_net; for i in /sys/class/net/e*; do n=`busybox basename $$i`; \
-     busybox ip link set $$n up; busybox ip addr add 10.0.2.15/24 dev $$n; done; echo the network is up";
+/// The machine's own network service has an address.
+const ONLINE: &str = "Wants=network-online.target\nAfter=network-online.target";
 
 fn ssh(disk: &Disk, port: u16, checking: &str, user: &str, line: &str) -> Output {
     let folder = disk.folder();
@@ -36,7 +35,7 @@ fn the_operator_logs_in_with_a_key_from_user_data() {
         .status();
     assert!(made.expect("apt-get install openssh-client").success());
     let key = std::fs::read_to_string(disk.folder().join("id.pub")).unwrap();
-    let mut user_data = document(&[("network-by-hand.service", &oneshot("", NETWORK))]);
+    let mut user_data = document(&[("online.service", &oneshot(ONLINE, "echo the network is up"))]);
     user_data += "write_files:\n  - path: /etc/ssh/authorized_keys.d/core\n    content: |\n      ";
     user_data += &key;
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();

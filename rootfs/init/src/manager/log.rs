@@ -17,6 +17,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::socket::{
     AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, UnixAddr, connect, sendmsg, socket,
 };
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::net::Shutdown;
@@ -55,6 +56,8 @@ pub(super) struct Log {
     queue_bytes: usize,
     dropped: u64,
     held: Option<Held>,
+    /// Whether anything that was said may be on its way to the console.
+    to_console: Cell<bool>,
 }
 
 impl Log {
@@ -76,6 +79,7 @@ impl Log {
             queue_bytes: 0,
             dropped: 0,
             held: None,
+            to_console: Cell::new(false),
         })
     }
 
@@ -86,6 +90,7 @@ impl Log {
 
     /// A connection for a process to write to.
     pub(super) fn stream(&self, header: &Header) -> io::Result<OwnedFd> {
+        self.to_console.set(self.to_console.get() || header.console);
         let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
         let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
         connect(fd.as_raw_fd(), &UnixAddr::new(&self.folder.join("stdout"))?)?;
@@ -163,11 +168,11 @@ impl Manager {
 
     /// A line for the console, behind what units with `journal+console` have said until now: the
     /// journal is given a descriptor, which it closes when all that is shown. It is not waited
-    /// for, and not for long.
+    /// for, and not for long; and not at all when nobody speaks to the console.
     pub(super) fn line_in_order(&mut self, text: String) {
         let daemon = UnitName::parse(DAEMON).ok().and_then(|name| self.engine.find(&name));
         let runs = daemon.is_some_and(|id| self.engine.active(id) == ActiveState::Active);
-        if !runs || self.log.held.is_some() {
+        if !runs || self.log.held.is_some() || !self.log.to_console.get() {
             return self.console.line(&text);
         }
         let Ok((barrier, sent)) = nix::unistd::pipe2(OFlag::O_CLOEXEC) else {
