@@ -8,6 +8,7 @@ mod settings;
 mod status;
 pub mod systemctl;
 mod usage;
+mod waiting;
 
 use crate::setup::End;
 use serde::{Deserialize, Serialize};

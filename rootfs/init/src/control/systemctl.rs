@@ -5,6 +5,7 @@
 //! `list-dependencies`) works without PID 1.
 
 use super::client::{ClientError, ask};
+use super::waiting::{self, Now};
 use super::{Ending, Request, Response, SOCKET, UnitStatus, Verb, settings, status};
 use crate::unit::condition::glob;
 use crate::unit::load::Loader;
@@ -15,6 +16,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What follows `systemctl`, and where it works.
 #[derive(Clone, Debug)]
@@ -64,7 +66,7 @@ pub(super) enum Failure {
 }
 
 const VERBS: &str = "start stop restart try-restart reload reload-or-restart isolate kill status show cat \
-    list-units list-unit-files list-dependencies list-jobs is-active is-failed is-enabled is-system-running enable \
+    list-units list-unit-files list-dependencies list-jobs list-timers list-sockets is-active is-failed is-enabled is-system-running enable \
     disable reenable mask unmask set-property get-default set-default show-environment set-environment \
     unset-environment preset preset-all reset-failed daemon-reload verify poweroff reboot halt";
 
@@ -180,6 +182,8 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             | "status"
             | "is-failed"
             | "list-jobs"
+            | "list-timers"
+            | "list-sockets"
             | "is-system-running"
             | "get-default"
             | "show-environment"
@@ -219,6 +223,7 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "cat" => cat(call, out),
         "enable" | "disable" | "reenable" | "mask" | "unmask" | "preset" | "preset-all" => links(call, out),
         "list-jobs" => list_jobs(call, out),
+        "list-timers" | "list-sockets" => list_waiting(call, out),
         "is-system-running" => is_system_running(call, out),
         "set-property" => set_property(call, out),
         "get-default" => {
@@ -599,6 +604,28 @@ fn list_jobs(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         writeln!(out, "{:width$} {:12} {}", unit.id, unit.job, unit.active_state)?;
     }
     writeln!(out, "\n{} jobs", waiting.len())?;
+    Ok(0)
+}
+
+fn list_waiting(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
+    let mut found = units(call, &Request::List)?;
+    found.retain(|unit| call.all || unit.active_state != "inactive");
+    if call.json {
+        let suffix = if call.verb == "list-timers" { ".timer" } else { ".socket" };
+        found.retain(|unit| unit.id.ends_with(suffix));
+        serde_json::to_writer_pretty(&mut *out, &found)?;
+        writeln!(out)?;
+        return Ok(0);
+    }
+    let now_us =
+        |clock| nix::time::clock_gettime(clock).map_or(Duration::ZERO, Duration::from).as_micros() as u64;
+    let now = Now {
+        boot_us: now_us(nix::time::ClockId::CLOCK_BOOTTIME),
+        wall_us: now_us(nix::time::ClockId::CLOCK_REALTIME),
+    };
+    let text =
+        if call.verb == "list-timers" { waiting::timers(&found, now) } else { waiting::sockets(&found) };
+    out.write_all(text.as_bytes())?;
     Ok(0)
 }
 

@@ -41,7 +41,7 @@ pub fn cgroup_root() -> PathBuf {
 const TARGETS: [(&str, &str); 9] = [
     (
         "systemd-journald.service",
-        "[Unit]\nDefaultDependencies=no\n[Service]\nType=notify\nStandardOutput=null\nRestart=always\nRestartSec=0\nExecStart=@PID1@ journald --runtime @DIR@/run/journal \\\n --folder @DIR@/journal --config /nonexistent --console /dev/null --no-kmsg\n",
+        "[Unit]\nDefaultDependencies=no\nIgnoreOnIsolate=yes\n[Service]\nType=notify\nFileDescriptorStoreMax=4096\nStandardOutput=null\nRestart=always\nRestartSec=0\nExecStart=@PID1@ journald --runtime @DIR@/run/journal \\\n --folder @DIR@/journal --config /nonexistent --console /dev/null --no-kmsg\n",
     ),
     (
         "sysinit.target",
