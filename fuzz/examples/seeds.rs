@@ -12,10 +12,10 @@ use formats::tree::{Content, Entry, Kind, Tree};
 use formats::uki::Uki;
 use formats::verity::{self, VerityWriter};
 use fuzz::Disk;
-use net::dhcp4::Message;
-use net::dhcp4::message::{Kind as Dhcp, code};
 use journal::segment::record::{Kind as RecordKind, append};
 use journal::segment::{Header, Indexer};
+use net::dhcp4::Message;
+use net::dhcp4::message::{Kind as Dhcp, code};
 use std::error::Error;
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -134,6 +134,13 @@ fn main() -> Result<()> {
     for (target, name, bytes) in network() {
         keep(target, name, &bytes)?;
     }
+    for (name, text) in UNITS {
+        keep("unit", name, text.as_bytes())?;
+    }
+    keep("calendar", "fields", b"Mon..Fri,Sun 2026/2-*~1..7/2 9..17/2:00,30:1.5/7.25 Europe/Berlin\n")?;
+    let mut zone = b"*-*-* 02:30\n".to_vec();
+    zone.extend(fs::read("/usr/share/zoneinfo/Europe/Berlin")?); // package tzdata
+    keep("calendar", "zone", &zone)?;
     Ok(())
 }
 
@@ -187,6 +194,8 @@ fn network() -> Vec<(&'static str, &'static str, Vec<u8>)> {
         ("dhcp6", "bound", six),
         ("router", "names", names),
     ]
+}
+
 /// A segment of the journal with three entries.
 fn segment(closed: bool) -> Vec<u8> {
     let header = Header { id: [1; 16], first_sequence: 1, created_us: 1 };
@@ -216,19 +225,6 @@ fn segment(closed: bool) -> Vec<u8> {
         add(RecordKind::End, &end);
     }
     bytes
-}
-    for (name, text) in UNITS {
-        keep("unit", name, text.as_bytes())?;
-    }
-    keep(
-        "calendar",
-        "fields",
-        b"Mon..Fri,Sun 2026/2-*~1..7/2 9..17/2:00,30:1.5/7.25 Europe/Berlin\n",
-    )?;
-    let mut zone = b"*-*-* 02:30\n".to_vec();
-    zone.extend(fs::read("/usr/share/zoneinfo/Europe/Berlin")?); // package tzdata
-    keep("calendar", "zone", &zone)?;
-    Ok(())
 }
 
 /// Units of types other than the tree's, each with its name as the first line.
