@@ -1,6 +1,6 @@
 //! What `systemctl` and PID 1 say to each other: one JSON object a line over a UNIX socket.
 //!
-//! The socket is root's alone. [`client`] is the near end; the far end is in [`crate::manager`].
+//! The socket is root's and the group wheel's. [`client`] is the near end; the far end is in [`crate::manager`].
 
 pub mod analyze;
 pub mod client;

@@ -1,7 +1,7 @@
 //! The far end of `systemctl`: requests answered without waiting for anybody.
 
 use super::poll::Source;
-use super::{Manager, now};
+use super::{Manager, accounts, now};
 use crate::control::{Request, Response, UnitStatus, Verb};
 use crate::engine::{Edge, ExitStatus, JobId, JobKind, JobResult, Mode, Role, Signal, UnitId};
 use crate::unit::UnitName;
@@ -22,6 +22,9 @@ const MAX_CLIENTS: usize = 64;
 /// The control socket.
 pub(super) struct Listener(UnixListener);
 
+/// The group whose members may do what root may through this socket.
+const OPERATORS: &str = "wheel";
+
 impl Listener {
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
@@ -29,7 +32,11 @@ impl Listener {
         }
         let _ = fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600))?;
+        // Root's; and, where there is such a group, its members': they administer the machine.
+        let group = accounts::group(OPERATORS);
+        std::os::unix::fs::chown(path, None, group)?;
+        let mode = if group.is_some() { 0o660 } else { 0o600 };
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
         listener.set_nonblocking(true)?;
         Ok(Self(listener))
     }
