@@ -171,7 +171,9 @@ impl Manager {
     /// for, and not for long; and not at all when nobody speaks to the console.
     pub(super) fn line_in_order(&mut self, text: String) {
         let daemon = UnitName::parse(DAEMON).ok().and_then(|name| self.engine.find(&name));
-        let runs = daemon.is_some_and(|id| self.engine.active(id) == ActiveState::Active);
+        let runs = daemon.is_some_and(|id| {
+            matches!(self.engine.active(id), ActiveState::Active | ActiveState::Activating)
+        });
         if !runs || self.log.held.is_some() || !self.log.to_console.get() {
             return self.console.line(&text);
         }
