@@ -146,7 +146,8 @@ fn a_document_that_cannot_be_fetched_is_said_and_the_machine_gets_ready() {
     let disk = Disk::of(&image);
     let mut spec = Boot::direct(&disk, &image);
     let url = "https://example.org/cloud-config.yml";
-    spec.more.extend(["-smbios".into(), format!("type=11,value=slipway.user-data-url={url}").into()]);
+    let smbios = format!("type=11,value=slipway.user-data-url={url}");
+    spec.more.extend(["-smbios", &smbios, "-nic", "user,model=virtio-net-pci"].map(Into::into));
     let mut boot = Boot::start(&spec);
     boot.wait(&format!("user-data: not fetched: {url}: https is not supported here"));
     let console = boot.ready();
