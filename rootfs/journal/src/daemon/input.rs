@@ -50,8 +50,7 @@ pub(super) struct Stream {
 }
 
 impl Daemon {
-    /// Takes the connections that wait, and what they bring at once: what a process said before
-    /// its end is written before the news of it.
+    /// Takes the connections that wait.
     pub(super) fn connections_came(&mut self) {
         for _ in 0..AT_ONCE {
             let stream = match self.listener.accept() {
@@ -73,9 +72,8 @@ impl Daemon {
             }
             let (lines, head) = (Lines::default(), Vec::new());
             let stream = Stream { fd: stream, peer, head, header: None, lines, speaker: peer, stored: None };
-            if let Some(token) = self.add_stream(stream) {
-                self.stream_ready(token);
-            }
+            // One that cannot be watched is hung up on.
+            let _ = self.add_stream(stream);
         }
     }
 

@@ -199,15 +199,10 @@ impl Daemon {
             let ms = patience.as_micros().div_ceil(1000).min(3_600_000) as i32;
             EpollTimeout::try_from(ms).unwrap_or(EpollTimeout::NONE)
         });
-        let mut events = [EpollEvent::empty(); 64];
-        let count = match self.epoll.wait(&mut events, timeout) {
-            Err(nix::errno::Errno::EINTR) => 0,
-            count => count?,
-        };
-        self.clock();
-        for event in &events[..count] {
-            match event.data() {
-                LISTENER => self.connections_came(),
+        let ready = self.ready(timeout)?;
+        for token in &ready {
+            match *token {
+                LISTENER => {}
                 NATIVE => self.native_came(),
                 SYSLOG => self.syslog_came(),
                 KMSG => self.kmsg_came(),
@@ -230,7 +225,32 @@ impl Daemon {
             drop(barriers);
         }
         self.answer()?;
-        Ok(count > 0)
+        Ok(!ready.is_empty())
+    }
+
+    /// Waits, takes new connections, and says what is to be read in which order: streams first, the
+    /// older ones before the newer. So what one process of a unit said comes before what its next
+    /// one says, and both before the news of their end, which is PID 1's and comes by a socket.
+    fn ready(&mut self, timeout: EpollTimeout) -> io::Result<Vec<u64>> {
+        let mut tokens = self.wait(timeout)?;
+        self.clock();
+        if tokens.contains(&LISTENER) {
+            self.connections_came();
+            // What was said before they connected can be read by now.
+            tokens.extend(self.wait(EpollTimeout::ZERO)?);
+        }
+        tokens.sort_unstable_by_key(|token| (*token < FIRST_STREAM, *token));
+        tokens.dedup();
+        Ok(tokens)
+    }
+
+    fn wait(&self, timeout: EpollTimeout) -> io::Result<Vec<u64>> {
+        let mut events = [EpollEvent::empty(); 256];
+        let count = match self.epoll.wait(&mut events, timeout) {
+            Err(nix::errno::Errno::EINTR) => 0,
+            count => count?,
+        };
+        Ok(events[..count].iter().map(EpollEvent::data).collect())
     }
 
     fn clock(&mut self) {
@@ -252,21 +272,14 @@ impl Daemon {
 
     /// A turn that answers nobody: an answer comes after a drain.
     fn turn_quietly(&mut self) -> io::Result<bool> {
-        let mut events = [EpollEvent::empty(); 64];
-        let count = match self.epoll.wait(&mut events, EpollTimeout::ZERO) {
-            Err(nix::errno::Errno::EINTR) => 0,
-            count => count?,
-        };
-        self.clock();
         let mut took = false;
-        for event in &events[..count] {
-            took |= !matches!(event.data(), SIGNALS | WAKE | CONSOLE);
-            match event.data() {
-                LISTENER => self.connections_came(),
+        for token in self.ready(EpollTimeout::ZERO)? {
+            took |= !matches!(token, SIGNALS | WAKE | CONSOLE);
+            match token {
                 NATIVE => self.native_came(),
                 SYSLOG => self.syslog_came(),
                 KMSG => self.kmsg_came(),
-                SIGNALS | WAKE => {}
+                LISTENER | SIGNALS | WAKE => {}
                 CONSOLE => self.console.drain(),
                 stream => self.stream_ready(stream),
             }
