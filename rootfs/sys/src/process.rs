@@ -457,9 +457,13 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
     // on local structures of the documented layout. None allocates, locks or runs a handler.
     // They are unsafe because libc declares them so; nix's faces of several allocate or lock.
     unsafe {
-        // The parent's handlers are gone by CLONE_CLEAR_SIGHAND; what it ignores is SIGPIPE alone,
-        // as std does. Neither that nor its mask are for others.
+        // The parent's handlers are gone by CLONE_CLEAR_SIGHAND; what it ignores is SIGPIPE, as std does,
+        // and what nohup or a shell's `&` made it ignore. Neither those nor its mask are for others.
         let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = libc::SIG_DFL;
+        for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT] {
+            check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()), Step::SignalMask)?;
+        }
         action.sa_sigaction = if plan.ignore_sigpipe { libc::SIG_IGN } else { libc::SIG_DFL };
         check(libc::sigaction(libc::SIGPIPE, &raw const action, std::ptr::null_mut()), Step::SignalMask)?;
         let none: libc::sigset_t = std::mem::zeroed();
