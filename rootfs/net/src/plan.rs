@@ -32,6 +32,8 @@ pub struct Given<'a> {
     pub dhcp6: Option<&'a dhcp6::Lease>,
     /// What routers said.
     pub heard: Option<&'a router::Heard>,
+    /// The address of 169.254/16 that nobody else has.
+    pub ipv4ll: Option<Ipv4Addr>,
 }
 
 /// What belongs on a link, or is there by our doing.
@@ -106,6 +108,14 @@ pub fn content(network: &Network, given: Given<'_>) -> Content {
         if network.dhcpv4.use_routes {
             content.routes.extend(dhcp_routes(lease, network.dhcpv4.route_metric));
         }
+    }
+    if let Some(address) = given.ipv4ll {
+        content.addresses.insert(NewAddress {
+            address: Prefixed { address: address.into(), length: 16 },
+            scope: LINK,
+            deprecated: false,
+            no_prefix_route: false,
+        });
     }
     if let Some(lease) = given.dhcp6.filter(|_| network.dhcpv6.use_address) {
         content.addresses.extend(lease.addresses.iter().map(|leased| NewAddress {

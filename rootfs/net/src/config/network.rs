@@ -72,14 +72,39 @@ pub enum Activation {
     Down,
 }
 
-/// `LinkLocalAddressing=`, of which IPv6's part is the kernel's to do.
+/// `LinkLocalAddressing=`, of which IPv6's part is the kernel's to do. Where DHCP for IPv4 is asked
+/// for too, the address of 169.254/16 is there only while no server answers (RFC 3927 section 1.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkLocal {
     /// An address of `fe80::/10`.
     #[default]
     Ipv6,
+    /// One of 169.254/16.
+    Ipv4,
+    /// Both.
+    Both,
+    /// `ipv4-fallback`: that of IPv4, and only where DHCP is asked for.
+    Ipv4Fallback,
+    /// `fallback`: that of IPv6 and the former.
+    Fallback,
     /// None.
     No,
+}
+
+impl LinkLocal {
+    /// Whether there is one of IPv6.
+    pub fn ipv6(self) -> bool {
+        matches!(self, Self::Ipv6 | Self::Both | Self::Fallback)
+    }
+
+    /// Whether there is one of IPv4, on a link with or without DHCP.
+    pub fn ipv4(self, dhcp: bool) -> bool {
+        match self {
+            Self::Ipv4 | Self::Both => true,
+            Self::Ipv4Fallback | Self::Fallback => dhcp,
+            Self::Ipv6 | Self::No => false,
+        }
+    }
 }
 
 /// `[Route] Type=`.
@@ -357,7 +382,7 @@ impl Network {
 
     /// Whether router advertisements are taken.
     pub fn accepts_ra(&self) -> bool {
-        self.link_local == LinkLocal::Ipv6
+        self.link_local.ipv6()
             && self.master.is_none()
             && self.accept_ra.unwrap_or(self.forward_ipv6 != Some(true))
     }

@@ -6,6 +6,8 @@
 
 mod dhcp4;
 mod fixed;
+mod ipv4ll;
 mod ipv6;
 mod scripted;
+mod servers;
 mod world;

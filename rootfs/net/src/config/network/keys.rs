@@ -120,9 +120,11 @@ impl Network {
                 self.link_local = match (boolean(value), value) {
                     (_, "ipv6" | "") => LinkLocal::Ipv6,
                     (Some(false), _) => LinkLocal::No,
-                    // RFC 3927 is not spoken.
-                    (Some(true), _) | (_, "ipv4") => return Err(line.unsupported()),
-                    _ => return Err(line.value_fault("ipv6 or no")),
+                    (Some(true), _) => LinkLocal::Both,
+                    (_, "ipv4") => LinkLocal::Ipv4,
+                    (_, "ipv4-fallback") => LinkLocal::Ipv4Fallback,
+                    (_, "fallback") => LinkLocal::Fallback,
+                    _ => return Err(line.value_fault("yes, no, ipv4, ipv6, fallback or ipv4-fallback")),
                 }
             }
             "IPv6AcceptRA" | "IPv6AcceptRouterAdvertisements" => {
