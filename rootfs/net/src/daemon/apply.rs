@@ -4,6 +4,7 @@ use super::control::Answer;
 use super::link::State;
 use super::report::{self, Report};
 use super::{Daemon, log, now};
+use crate::config::netdev::{Kind, Netdev, Tun};
 use crate::config::network::Activation;
 use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
 use crate::plan::{self, Change, Content};
@@ -24,21 +25,34 @@ impl Daemon {
 
     fn make(&mut self, at: usize, lower: Option<u32>) {
         let netdev = &self.set.netdevs[at];
-        let request = message::create_link(&netdev.name, &netdev.kind, netdev.mac, netdev.mtu, lower);
-        let done = match self.kernel.change(request.clone()) {
+        let kernel = &mut self.kernel;
+        let mut make = || match &netdev.kind {
+            Kind::Tun(options) => make_tun(&self.root, netdev, sys::tun::TUN, options),
+            Kind::Tap(options) => make_tun(&self.root, netdev, sys::tun::TAP, options),
+            kind => kernel.change(message::create_link(
+                &netdev.name,
+                (kind, &netdev.settings),
+                netdev.mac,
+                netdev.mtu,
+                lower,
+            )),
+        };
+        let no_driver = [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::ENODEV].map(|errno| Some(errno as i32));
+        let done = match make() {
             // No driver yet, and nobody whom the kernel could ask for it.
-            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            Err(error) if no_driver.contains(&error.raw_os_error()) => {
                 match sys::modules::load(netdev.kind.module()) {
-                    Ok(_) => self.kernel.change(request),
+                    Ok(_) => make(),
                     Err(error) => Err(io::Error::other(error)),
                 }
             }
             done => done,
         };
+        let there = [Errno::EEXIST, Errno::EBUSY].map(|errno| Some(errno as i32));
         match done {
             Ok(()) => log(&format!("{}: made, a {}", netdev.name, netdev.kind.name())),
             // It is there already: made before, or by another.
-            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
+            Err(error) if there.contains(&error.raw_os_error()) => {}
             Err(error) => log(&format!(
                 "error: {}: cannot make a {} named {}: {error}",
                 netdev.path.display(),
@@ -52,6 +66,15 @@ impl Daemon {
     pub(super) fn introduce(&mut self, index: u32) {
         let Some(state) = self.links.get_mut(&index) else { return };
         let link = state.link.clone();
+        let is_tun = |netdev: &&Netdev| matches!(netdev.kind, Kind::Tun(_) | Kind::Tap(_));
+        if let Some(netdev) = self.set.netdevs.iter().filter(is_tun).find(|netdev| netdev.name == link.name)
+            && (netdev.mac.is_some() || netdev.mtu.is_some())
+        {
+            let change = LinkChange { mac: netdev.mac, mtu: netdev.mtu, ..LinkChange::default() };
+            if let Err(error) = self.kernel.change(message::change_link(index, &change)) {
+                state.complain(format!("cannot set what {} says: {error}", netdev.path.display()));
+            }
+        }
         if let Some(file) = self.set.link_for(&state.candidate) {
             state.link_file = Some(file.path.display().to_string());
             let change = LinkChange {
@@ -340,6 +363,33 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
         })
     });
     Ok(())
+}
+
+/// Makes a link of tun(4); its hardware address and MTU are set when it is introduced.
+fn make_tun(root: &Path, netdev: &Netdev, kind: u16, options: &Tun) -> io::Result<()> {
+    let flag = |on: bool, flag: u16| if on { flag } else { 0 };
+    let flags = kind
+        | flag(options.multi_queue, sys::tun::MULTI_QUEUE)
+        | flag(!options.packet_info, sys::tun::NO_PACKET_INFO)
+        | flag(options.vnet_header, sys::tun::VNET_HEADER);
+    let number = |name: &Option<String>, file: &str| match name {
+        None => Ok(None),
+        Some(name) => number_of(&root.join(file), name)
+            .map(Some)
+            .ok_or_else(|| io::Error::other(format!("there is no {name} in /{file}"))),
+    };
+    let (owner, group) = (number(&options.user, "etc/passwd")?, number(&options.group, "etc/group")?);
+    sys::tun::create(&netdev.name, flags, owner, group)
+}
+
+/// The number of a user or a group (passwd(5), group(5)): the third field of its line.
+fn number_of(path: &Path, name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
 }
 
 fn write_switch(path: &Path, value: &str) -> io::Result<()> {

@@ -1,7 +1,7 @@
 //! Links, addresses and routes as rtnetlink(7) says them.
 
 use super::wire::{Request, attributes, text, u16_at, u32_at};
-use crate::config::netdev::Kind;
+use crate::config::netdev::{Kind, Settings};
 use crate::config::network::RouteType;
 use crate::config::value::{Mac, Prefixed};
 use serde::{Deserialize, Serialize};
@@ -180,7 +180,7 @@ pub fn change_link(index: u32, change: &LinkChange) -> Request {
 /// Makes a link, on top of `lower` where its kind needs one.
 pub fn create_link(
     name: &str,
-    kind: &Kind,
+    (kind, settings): (&Kind, &Settings),
     mac: Option<Mac>,
     mtu: Option<u32>,
     lower: Option<u32>,
@@ -190,20 +190,25 @@ pub fn create_link(
         .maybe(mac, |r, mac| r.with(1, &mac.0))
         .maybe(mtu, |r, mtu| r.with_u32(4, mtu))
         // IFLA_LINK; a VXLAN names its lower link in its own data.
-        .maybe(lower.filter(|_| matches!(kind, Kind::Vlan { .. })), |r, lower| r.with_u32(5, lower))
-        .with_nested(18, |r| r.with_text(1, kind.name()).with_nested(2, |r| link_data(r, kind, lower)))
+        .maybe(lower.filter(|_| !matches!(kind, Kind::Vxlan { .. })), |r, lower| r.with_u32(5, lower))
+        .with_nested(18, |r| {
+            r.with_text(1, kind.name()).with_nested(2, |r| {
+                let data = link_data(r, kind, lower);
+                settings.iter().fold(data, |r, (attribute, value)| r.with(*attribute, value))
+            })
+        })
 }
 
 /// `IFLA_INFO_DATA` of each kind (`linux/if_link.h`).
 fn link_data(data: Request, kind: &Kind, lower: Option<u32>) -> Request {
     let flag = |value: bool| [u8::from(value)];
     match kind {
-        Kind::Bridge { stp, forward_delay, vlan_filtering, multicast_snooping } => data
-            .maybe(*forward_delay, |r, delay| r.with_u32(1, delay))
-            .maybe(*stp, |r, on| r.with_u32(5, u32::from(on)))
-            .maybe(*vlan_filtering, |r, on| r.with(7, &flag(on)))
-            .maybe(*multicast_snooping, |r, on| r.with(23, &flag(on))),
-        Kind::Vlan { id } => data.with(1, &id.to_ne_bytes()),
+        // struct ifla_vlan_flags: the flags, and which are meant.
+        Kind::Vlan { id, flags: (flags, mask) } => data
+            .with(1, &id.to_ne_bytes())
+            .maybe((*mask != 0).then_some([flags.to_ne_bytes(), mask.to_ne_bytes()].concat()), |r, flags| {
+                r.with(2, &flags)
+            }),
         Kind::Vxlan { vni, remote, local, port, learning, independent: _ } => data
             .with_u32(1, *vni)
             .maybe(*remote, |r, remote| match remote {
@@ -221,10 +226,16 @@ fn link_data(data: Request, kind: &Kind, lower: Option<u32>) -> Request {
         Kind::Veth { peer, peer_mac } => data.with_nested(1, |r| {
             r.with_raw(&link_header(0, 0, 0)).with_text(3, peer).maybe(*peer_mac, |r, mac| r.with(1, &mac.0))
         }),
-        Kind::Bond { mode, monitor_ms } => {
-            data.with(1, &[*mode]).maybe(*monitor_ms, |r, monitor| r.with_u32(3, monitor))
-        }
-        Kind::Dummy => data,
+        // The settings are all there is; tun(4) is not made by rtnetlink.
+        Kind::Bridge
+        | Kind::Bond
+        | Kind::Dummy
+        | Kind::Macvlan
+        | Kind::Macvtap
+        | Kind::Ipvlan
+        | Kind::Ipvtap
+        | Kind::Tun(_)
+        | Kind::Tap(_) => data,
     }
 }
 

@@ -98,6 +98,58 @@ fn links_are_made_and_joined() {
 }
 
 #[test]
+fn bridges_taps_and_macvlans_with_their_settings() {
+    let world = World::new();
+    world.far(&["ip", "link", "set", "srv0", "up"]);
+    world.write(
+        "10-br0.netdev",
+        "[NetDev]\nName=br0\nKind=bridge\n[Bridge]\nSTP=yes\nPriority=4096\nHelloTimeSec=1\nMaxAgeSec=10\nForwardDelaySec=4\n\
+         AgeingTimeSec=60s\n",
+    );
+    world.write(
+        "20-tap.netdev",
+        "[NetDev]\nName=tap0\nKind=tap\nMACAddress=02:00:00:00:00:20\nMTUBytes=1400\n[Tap]\nUser=1\nGroup=2\nMultiQueue=yes\n",
+    );
+    world.write("20-tun.netdev", "[NetDev]\nName=tun0\nKind=tun\n[Tun]\nPacketInfo=yes\nUser=nobody\n");
+    world.write(
+        "30-mv.netdev",
+        "[NetDev]\nName=mv0\nKind=macvlan\nMACAddress=02:00:00:00:00:30\n[MACVLAN]\nMode=bridge\n",
+    );
+    world.write("40-no.netdev", "[Match]\nHost=another\n[NetDev]\nName=no0\nKind=bridge\n");
+    world.write(
+        "10-eth0.network",
+        "[Match]\nName=eth0\nVirtualization=!container\n[Network]\nMACVLAN=mv0\nIPv6AcceptRA=no\n",
+    );
+    world.write(
+        "20-mv0.network",
+        "[Match]\nName=mv0\nHost=localhost\n[Network]\nAddress=192.0.2.5/24\nIPv6AcceptRA=no\n",
+    );
+    let _service = world.service();
+    world.online("mv0:routable");
+    let macvlan = world.ip(&["-d", "link", "show", "mv0"]);
+    assert!(macvlan.contains("macvlan mode bridge") && macvlan.contains("02:00:00:00:00:30"), "{macvlan}");
+    let bridge = world.ip(&["-d", "link", "show", "br0"]);
+    for wanted in [
+        "stp_state 1",
+        "priority 4096",
+        "hello_time 100",
+        "max_age 1000",
+        "forward_delay 400",
+        "ageing_time 6000",
+    ] {
+        assert!(bridge.contains(wanted), "{wanted} is not in\n{bridge}");
+    }
+    let tap = world.wait_ip(&["-d", "link", "show", "tap0"], |said| said.contains("mtu 1400"));
+    for wanted in ["tun type tap", "02:00:00:00:00:20", "multi_queue", "user daemon group bin", "persist on"]
+    {
+        assert!(tap.contains(wanted), "{wanted} is not in\n{tap}");
+    }
+    let tun = world.ip(&["-d", "link", "show", "tun0"]);
+    assert!(tun.contains("tun type tun pi on") && tun.contains("user nobody"), "{tun}");
+    assert!(!world.ip(&["link"]).contains("no0"));
+}
+
+#[test]
 fn a_link_file_renames_and_a_link_of_no_file_is_left_alone() {
     let world = World::new();
     world.far(&["ip", "link", "set", "srv0", "up"]);

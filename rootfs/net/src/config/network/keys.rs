@@ -99,7 +99,7 @@ impl Network {
                     _ => return Err(line.value_fault("yes, no or resolve")),
                 }
             }
-            "VLAN" | "VXLAN" => {
+            "VLAN" | "VXLAN" | "MACVLAN" | "MACVTAP" | "IPVLAN" | "IPVTAP" => {
                 list(&mut self.upper, line, "a list of links", |word| link_name(word).map(str::to_owned))?;
             }
             "Bridge" | "Bond" => {
