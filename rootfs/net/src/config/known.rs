@@ -6,18 +6,15 @@ const MATCH: &str = " Credential Firmware \
 /// `.network`: section, keys.
 const NETWORK: &[(&str, &str)] = &[
     ("Match", MATCH),
-    (
-        "Link",
-        " ARP Multicast AllMulticast Promiscuous Group RequiredFamilyForOnline BindCarrier Description ",
-    ),
+    ("Link", " Group RequiredFamilyForOnline BindCarrier Description "),
     (
         "Network",
         " DHCPServer IPv6LinkLocalAddressGenerationMode IPv6StableSecretAddress IPv4LLStartAddress IPv4LLRoute \
          MulticastDNS DNSOverTLS DNSSEC DNSSECNegativeTrustAnchors LLDP EmitLLDP BindCarrier IPMasquerade \
-         IPv6PrivacyExtensions IPv6DuplicateAddressDetection IPv6HopLimit IPv4AcceptLocal IPv4RouteLocalnet \
-         IPv4ProxyARP IPv6ProxyNDP IPv6ProxyNDPAddress IPv6SendRA DHCPPrefixDelegation IPv6MTUBytes \
+         \
+         IPv6ProxyNDPAddress IPv6SendRA DHCPPrefixDelegation \
          KeepMaster BatmanAdvanced VRF IPoIB MACsec Tunnel ActiveSlave PrimarySlave \
-         IgnoreCarrierLoss KeepConfiguration Xfrm IPv6Token IPv4ReversePathFilter ",
+         IgnoreCarrierLoss KeepConfiguration Xfrm IPv6Token ",
     ),
     (
         "Address",
@@ -26,10 +23,11 @@ const NETWORK: &[(&str, &str)] = &[
     ),
     (
         "Route",
-        " IPv6Preference Protocol InitialCongestionWindow InitialAdvertisedReceiveWindow QuickAck \
-         FastOpenNoCookie TTLPropagate MTUBytes TCPAdvertisedMaximumSegmentSize MultiPathRoute NextHop \
+        " IPv6Preference \
+         FastOpenNoCookie TTLPropagate TCPAdvertisedMaximumSegmentSize MultiPathRoute NextHop \
          TCPCongestionControlAlgorithm TCPRetransmissionTimeoutSec HopLimit ",
     ),
+    ("RoutingPolicyRule", " User SuppressInterfaceGroup L3MasterDevice GoTo "),
     (
         "DHCPv4",
         " MUDURL VendorClassIdentifier UserClass DUIDType DUIDRawData IAIDType Anonymize RequestOptions SendOption \
@@ -52,7 +50,7 @@ const NETWORK: &[(&str, &str)] = &[
     ),
 ];
 
-const NETWORK_SECTIONS: &str = " SR-IOV Neighbor IPv6AddressLabel RoutingPolicyRule NextHop DHCPServer \
+const NETWORK_SECTIONS: &str = " SR-IOV Neighbor IPv6AddressLabel NextHop DHCPServer \
     DHCPServerStaticLease DHCPPrefixDelegation IPv6SendRA IPv6Prefix IPv6RoutePrefix IPv6PREF64Prefix Bridge \
     BridgeFDB BridgeMDB BridgeVLAN LLDP CAN IPoIB QDisc NetworkEmulator TokenBucketFilter PIE FlowQueuePIE \
     StochasticFairBlue StochasticFairnessQueueing BFIFO PFIFO PFIFOHeadDrop PFIFOFast CAKE ControlledDelay \

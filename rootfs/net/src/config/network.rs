@@ -1,11 +1,14 @@
 //! `.network` files: what is set up on the links that match.
 
 mod keys;
+mod rule;
 #[cfg(test)]
 mod test;
 
 use super::value::{Mac, Prefixed};
 use super::{Fault, Line, Match, Problem, Source, not_read, sections};
+use crate::netlink::rule::Rule;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -121,6 +124,17 @@ pub enum RouteType {
     Unreachable,
     /// Refused, as forbidden.
     Prohibit,
+    /// For this machine.
+    Local,
+    /// As if the table had none; the next rule is looked at.
+    Throw,
+}
+
+impl RouteType {
+    /// Whether it is of a link.
+    pub fn has_link(self) -> bool {
+        matches!(self, Self::Unicast | Self::Local)
+    }
 }
 
 /// `[Route]`.
@@ -146,6 +160,16 @@ pub struct StaticRoute {
     pub on_link: bool,
     /// What becomes of packets.
     pub kind: RouteType,
+    /// `Source=`: senders that it is for; of IPv6.
+    pub from: Option<Prefixed>,
+    /// `Protocol=`: who made it, `RTPROT_…`.
+    pub protocol: Option<u8>,
+    /// `MTUBytes=`.
+    pub mtu: u32,
+    /// `InitialCongestionWindow=`, `InitialAdvertisedReceiveWindow=`.
+    pub windows: (u32, u32),
+    /// `QuickAck=`.
+    pub quick_ack: bool,
 }
 
 /// `[Address]` and `Address=`.
@@ -256,6 +280,12 @@ pub struct Network {
     pub addresses: Vec<StaticAddress>,
     /// Routes, `Gateway=` of `[Network]` included.
     pub routes: Vec<StaticRoute>,
+    /// `[RoutingPolicyRule]`.
+    pub rules: Vec<Rule>,
+    /// `ARP=`, `Multicast=` and so on: `IFF_…`, and which of them are said.
+    pub flags: (u32, u32),
+    /// Keys that are the kernel's switches, each with its name below `/proc/sys/net` and its value.
+    pub switches: BTreeMap<&'static str, String>,
     /// Servers of names.
     pub dns: Vec<IpAddr>,
     /// Domains to search.
@@ -306,6 +336,9 @@ impl Network {
             dhcp6: false,
             addresses: Vec::new(),
             routes: Vec::new(),
+            rules: Vec::new(),
+            flags: (0, 0),
+            switches: BTreeMap::new(),
             dns: Vec::new(),
             domains: Vec::new(),
             route_domains: Vec::new(),
@@ -370,6 +403,7 @@ impl Network {
                 "IPv6AcceptRA" | "IPv6AcceptRouterAdvertisements" => each(&mut |line| network.ra(line)),
                 "Address" => network.address(section, problems),
                 "Route" => network.route(section, problems),
+                "RoutingPolicyRule" => network.rule(section, problems),
                 _ => not_read("network", section, problems),
             }
         }

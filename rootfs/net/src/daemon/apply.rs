@@ -7,8 +7,10 @@ use super::{Daemon, log, now};
 use crate::config::netdev::{Kind, Netdev, Tun};
 use crate::config::network::Activation;
 use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
+use crate::netlink::rule::{self, Rule};
 use crate::plan::{self, Change, Content};
 use nix::errno::Errno;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -122,7 +124,7 @@ impl Daemon {
         log(&format!("{}: set up by {}", state.link.name, network.path.display()));
         for (switch, value) in state.switches() {
             let path = self.root.join("proc/sys/net").join(&switch);
-            match write_switch(&path, value) {
+            match write_switch(&path, &value) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     state.complain(format!("cannot set {switch} to {value}: {error}"));
                 }
@@ -134,9 +136,10 @@ impl Daemon {
         let change = LinkChange {
             mac: network.mac.filter(|mac| link.mac != Some(*mac)),
             mtu: network.mtu.filter(|mtu| link.mtu != *mtu),
+            flags: network.flags,
             ..LinkChange::default()
         };
-        if change.mac.is_some() || change.mtu.is_some() {
+        if change.mac.is_some() || change.mtu.is_some() || change.flags.1 != 0 {
             self.change(index, &change);
         }
         self.enslave(index);
@@ -215,6 +218,9 @@ impl Daemon {
 
     /// Brings a link from what it has of ours to what belongs on it.
     fn reconcile(&mut self, index: u32) {
+        // A rule is the machine's: one that another link's file has too stays.
+        let others = self.links.iter().filter(|(other, _)| **other != index);
+        let shared: BTreeSet<Rule> = others.flat_map(|(_, other)| other.ours.rules.iter().cloned()).collect();
         let Some(state) = self.links.get_mut(&index) else { return };
         if state.managed().is_none() && state.ours == Content::default() {
             return;
@@ -232,7 +238,7 @@ impl Daemon {
         if let Err(error) = forget_what_is_gone(state, &mut self.kernel) {
             state.complain(format!("cannot look at addresses and routes: {error}"));
         }
-        let mut refused = std::collections::BTreeSet::new();
+        let mut refused = BTreeSet::new();
         for change in plan::changes(&state.ours, &wanted) {
             let (request, what) = match &change {
                 Change::RemoveRoute(route) => (
@@ -246,6 +252,14 @@ impl Daemon {
                 Change::SetRoute(route) => {
                     (message::set_route(index, route), format!("set the route to {}", route.destination))
                 }
+                Change::RemoveRule(old) if shared.contains(old) => {
+                    state.ours.rules.remove(old);
+                    continue;
+                }
+                Change::RemoveRule(old) => {
+                    (rule::remove(old), format!("remove the rule of table {}", old.table))
+                }
+                Change::SetRule(new) => (rule::add(new), format!("set the rule of table {}", new.table)),
             };
             let done = self.kernel.change(request);
             let gone = [Errno::ESRCH, Errno::EADDRNOTAVAIL, Errno::ENODEV].map(|errno| Some(errno as i32));
@@ -267,6 +281,18 @@ impl Daemon {
                         refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
+                (Change::RemoveRule(old), done) => {
+                    state.ours.rules.remove(&old);
+                    if let Err(error) = done
+                        && error.raw_os_error() != Some(Errno::ENOENT as i32)
+                    {
+                        refused.insert(format!("cannot {what}: {error}"));
+                    }
+                }
+                (Change::SetRule(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    state.ours.rules.insert(new);
+                }
+                (Change::SetRule(new), Ok(())) => drop(state.ours.rules.insert(new)),
                 (Change::SetRoute(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
                     state.ours.routes.insert(new);
                 }
@@ -352,10 +378,14 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
         .ours
         .addresses
         .retain(|ours| addresses.iter().any(|found| found.link == index && found.address == ours.address));
+    if !state.ours.rules.is_empty() {
+        let rules = kernel.rules()?;
+        state.ours.rules.retain(|ours| rules.iter().any(|found| ours.is(found)));
+    }
     let routes = kernel.routes()?;
     state.ours.routes.retain(|ours| {
         routes.iter().any(|(link, found)| {
-            (*link == index || ours.kind != crate::config::network::RouteType::Unicast)
+            (*link == index || !ours.kind.has_link())
                 && found.destination == ours.destination
                 && found.table == ours.table
                 && found.metric == ours.metric

@@ -204,7 +204,7 @@ impl State {
     }
 
     /// The kernel's switches that the file sets, relative to `/proc/sys/net`.
-    pub(super) fn switches(&self) -> Vec<(String, &'static str)> {
+    pub(super) fn switches(&self) -> Vec<(String, String)> {
         let Some(network) = self.managed() else { return Vec::new() };
         let name = &self.link.name;
         let mut all = Vec::new();
@@ -213,17 +213,18 @@ impl State {
             ("ipv6", network.forward_ipv6, "ipv6/conf/all/forwarding"),
         ] {
             match on {
-                Some(true) => all.push((whole.to_owned(), "1")),
-                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), "0")),
+                Some(true) => all.push((whole.to_owned(), "1".to_owned())),
+                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), "0".to_owned())),
                 None => {}
             }
         }
         // 2: also where packets are forwarded, be it by another's doing (the kernel's ip-sysctl.rst).
         let accept = if network.accepts_ra() { "2" } else { "0" };
-        all.push((format!("ipv6/conf/{name}/accept_ra"), accept));
+        all.push((format!("ipv6/conf/{name}/accept_ra"), accept.to_owned()));
         // 1: no address of its own; 0: one of the hardware address.
         let mode = if !network.link_local.ipv6() || network.master.is_some() { "1" } else { "0" };
-        all.push((format!("ipv6/conf/{name}/addr_gen_mode"), mode));
+        all.push((format!("ipv6/conf/{name}/addr_gen_mode"), mode.to_owned()));
+        all.extend(network.switches.iter().map(|(path, value)| (path.replace("{}", name), value.clone())));
         all
     }
 }
