@@ -18,11 +18,6 @@ fn router(world: &World, addresses: &[&str]) {
     world.wait_far(&["ip", "-6", "address", "show", "dev", "srv0"], |said| !said.contains("tentative"));
 }
 
-fn told(world: &World) -> String {
-    let index = world.ip(&["-o", "link", "show", "eth0"]).split(':').next().unwrap().to_owned();
-    format!("links/{index}")
-}
-
 /// Kea's configuration of a family: its subnet, and what else stands beside.
 fn kea(family: u8, subnet: &str, rest: &str) -> String {
     format!(
@@ -57,7 +52,7 @@ fn kea_gives_renews_and_takes_back() {
     let mut service = world.service();
     service.wait("DHCP gives 192.0.2.100/24 for 40 s, says 192.0.2.1");
     world.online("eth0:routable");
-    let name = told(&world);
+    let name = world.link_file("eth0");
     let told = world.wait_told(&name, |told| told.contains("DNS="));
     assert!(told.contains("DNS=192.0.2.53 192.0.2.54\nNTP=192.0.2.123\n"), "{told}");
     assert!(told.contains("DOMAINS=example.org a.example b.example\n"), "{told}");
@@ -201,7 +196,7 @@ fn radvd_gives_prefixes_names_and_the_mtu() {
     let routes = world.ip(&["-6", "route"]);
     assert!(routes.contains("default via fe80::") && routes.contains("2001:db8:3::/64 dev eth0"), "{routes}");
     world.wait_ip(&["-6", "route"], |said| said.contains("mtu 1400"));
-    let name = told(&world);
+    let name = world.link_file("eth0");
     world.wait_told(&name, |told| {
         told.contains("DNS=2001:db8::53 2001:db8::54\n") && told.contains("DOMAINS=example.org a.example\n")
     });
@@ -243,7 +238,7 @@ fn kea_gives_renews_and_takes_back_by_ipv6() {
     let mut service = world.service();
     service.wait("DHCPv6 gives 2001:db8::100 for 60 s");
     world.online("eth0:routable");
-    let name = told(&world);
+    let name = world.link_file("eth0");
     world.wait_told(&name, |told| {
         told.contains("DNS=2001:db8::53\n") && told.contains("DOMAINS=example.org\n")
     });

@@ -98,6 +98,16 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
     /// Has it read its files again.
     pub fn hang_up(&self) {
         let done = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
@@ -168,6 +178,12 @@ impl World {
     /// A file of the service, below `/run/systemd/netif`.
     pub fn told(&self, name: &str) -> String {
         std::fs::read_to_string(self.file("run/systemd/netif").join(name)).unwrap_or_default()
+    }
+
+    /// The name of a link's file, for [`World::told`].
+    pub fn link_file(&self, link: &str) -> String {
+        let index = self.ip(&["-o", "link", "show", link]).split(':').next().unwrap().to_owned();
+        format!("links/{index}")
     }
 
     /// A file of the service, below `/var/lib/systemd/network`.
