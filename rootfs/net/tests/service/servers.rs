@@ -96,7 +96,7 @@ fn udhcpd_answers_by_unicast() {
              option lease 120\nopt staticroutes 198.51.100.0/24 192.0.2.7, 0.0.0.0/0 192.0.2.1\n"
         ),
     );
-    let mut server = world.server(&["busybox", "udhcpd", "-f", &config], "started");
+    let mut server = world.server(&["udhcpd", "-f", &config], "started");
     let mut service = world.service();
     service.wait("for 120 s, says 192.0.2.1");
     world.online("eth0:routable");
