@@ -15,7 +15,7 @@ const ANNOUNCE_WAIT: Duration = Duration::from_secs(2);
 const ANNOUNCE_NUM: u32 = 2;
 const ANNOUNCE_INTERVAL: Duration = Duration::from_secs(2);
 const MAX_CONFLICTS: u32 = 10;
-const RATE_LIMIT_INTERVAL: Duration = Duration::from_secs(60);
+const RATE_LIMIT_INTERVAL: Duration = Duration::from_mins(1);
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What is to be done.
@@ -115,7 +115,7 @@ impl Client {
                 let wait = if sent + 1 == PROBE_NUM {
                     ANNOUNCE_WAIT
                 } else {
-                    PROBE_MIN + self.part_of(PROBE_MAX - PROBE_MIN)
+                    PROBE_MIN + self.part_of(PROBE_MAX.saturating_sub(PROBE_MIN))
                 };
                 self.state = State::Probing(sent + 1, now + wait);
                 vec![Action::Probe(self.address)]
@@ -242,10 +242,11 @@ mod tests {
         assert_eq!(actions, [probe, probe, probe, Action::Bound(ours), announce, announce]);
         assert!(all[0].0 < PROBE_WAIT);
         for pair in all[..3].windows(2) {
-            let wait = pair[1].0 - pair[0].0;
+            let wait = pair[1].0.saturating_sub(pair[0].0);
             assert!((PROBE_MIN..=PROBE_MAX).contains(&wait), "{wait:?}");
         }
-        assert_eq!((all[3].0 - all[2].0, all[5].0 - all[4].0), (ANNOUNCE_WAIT, ANNOUNCE_INTERVAL));
+        let between = |one: usize, other: usize| all[other].0.saturating_sub(all[one].0);
+        assert_eq!((between(2, 3), between(4, 5)), (ANNOUNCE_WAIT, ANNOUNCE_INTERVAL));
         assert_eq!(client.address(), Some(ours));
         assert_eq!(Client::new(MAC, 99).address, ours, "the same at each boot");
         assert_ne!(Client::new(Mac([2, 0, 0, 0, 0, 2]), 7).address, ours);
@@ -275,7 +276,7 @@ mod tests {
         assert_eq!(client.heard(now, &arp(Ipv4Addr::UNSPECIFIED, ours)), []);
         assert_eq!(client.heard(now, &other), [Action::Announce(ours)]);
         assert_eq!(client.heard(now + DEFEND_INTERVAL, &other), [Action::Announce(ours)]);
-        assert_eq!(client.heard(now + DEFEND_INTERVAL * 2 - PROBE_MIN, &other), [Action::Lost(ours)]);
+        assert_eq!(client.heard(now + DEFEND_INTERVAL + PROBE_MAX, &other), [Action::Lost(ours)]);
         assert_eq!(client.address(), None);
         assert!(
             run(&mut client).iter().any(|(_, action)| matches!(action, Action::Bound(new) if *new != ours))
@@ -285,7 +286,7 @@ mod tests {
     #[test]
     fn a_link_where_everything_is_taken_is_not_flooded() {
         let mut client = started();
-        let hour = Duration::from_secs(3600);
+        let hour = Duration::from_hours(1);
         let mut probes = 0;
         while let Some(now) = client.deadline().filter(|now| *now < hour) {
             for action in client.tick(now) {

@@ -139,6 +139,7 @@ impl RouteType {
 
 /// `[Route]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct StaticRoute {
     /// Where to; `None` is everywhere.
     pub destination: Option<Prefixed>,

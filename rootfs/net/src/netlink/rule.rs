@@ -120,10 +120,9 @@ fn request(kind: u16, flags: u16, rule: &Rule) -> Request {
     header[7] = rule.action.number();
     header[8..12].copy_from_slice(&(if rule.inverted { INVERT } else { 0 }).to_ne_bytes());
     let ports = |(from, to): (u16, u16)| [from.to_ne_bytes(), to.to_ne_bytes()].concat();
-    let some = |network: Option<Prefixed>| network.filter(|network| network.length > 0);
     Request::new(kind, flags, &header)
-        .maybe(some(rule.to), |r, to| r.with(1, &octets(to.address)))
-        .maybe(some(rule.from), |r, from| r.with(2, &octets(from.address)))
+        .maybe(rule.to, |r, to| r.with(1, &octets(to.address)))
+        .maybe(rule.from, |r, from| r.with(2, &octets(from.address)))
         .maybe(rule.incoming.as_deref(), |r, name| r.with_text(3, name))
         .maybe(rule.priority, |r, priority| r.with_u32(6, priority))
         .maybe(rule.mark, |r, (mark, mask)| r.with_u32(10, mark).with_u32(16, mask))
@@ -166,7 +165,7 @@ pub fn parse(body: &[u8]) -> Option<Rule> {
         Some((port(0)?, port(2)?))
     };
     let mut table = u32::from(body[4]);
-    let (mut mark, mut mask) = (None, u32::MAX);
+    let (mut mark, mut mask) = (None, None);
     for (kind, value) in attributes(body.get(12..)?) {
         match kind {
             1 => rule.to = address(value, body[1]),
@@ -177,7 +176,7 @@ pub fn parse(body: &[u8]) -> Option<Rule> {
             // The kernel says -1 where nothing is suppressed.
             14 => rule.suppress_prefix = u32_at(value, 0).filter(|length| *length != u32::MAX),
             15 => table = u32_at(value, 0)?,
-            16 => mask = u32_at(value, 0)?,
+            16 => mask = u32_at(value, 0),
             17 => rule.outgoing = Some(text(value)),
             22 => rule.protocol = value.first().copied(),
             23 => rule.source_port = range(value),
@@ -185,7 +184,49 @@ pub fn parse(body: &[u8]) -> Option<Rule> {
             _ => {}
         }
     }
-    rule.mark = mark.map(|mark| (mark, mask));
+    // The kernel leaves a mark of 0 out, and not its mask.
+    rule.mark = match (mark, mask) {
+        (None, None) => None,
+        (mark, mask) => Some((mark.unwrap_or(0), mask.unwrap_or(u32::MAX))),
+    };
     rule.table = if action == RuleAction::Table { table } else { 0 };
     Some(rule)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_reads_back() {
+        let rules = [
+            Rule { table: 254, priority: Some(5), ..Rule::default() },
+            Rule {
+                from: Some("192.0.2.0/24".parse().unwrap()),
+                to: Some("10.0.0.0/8".parse().unwrap()),
+                mark: Some((0, 15)),
+                table: 1000,
+                incoming: Some("eth0".into()),
+                outgoing: Some("eth1".into()),
+                source_port: Some((1, 9)),
+                destination_port: Some((80, 80)),
+                protocol: Some(6),
+                inverted: true,
+                suppress_prefix: Some(0),
+                tos: 16,
+                ..Rule::default()
+            },
+            Rule { ipv6: true, action: RuleAction::Prohibit, ..Rule::default() },
+        ];
+        for rule in rules {
+            let bytes = add(&rule).finish(1);
+            let found = parse(&bytes[16..]).unwrap();
+            let priority = found.priority.filter(|priority| *priority != 0);
+            assert_eq!(Rule { priority, ..found }, rule);
+            for length in 0..bytes.len() - 16 {
+                // Cut short it may be another rule, and never a panic.
+                let _ = parse(&bytes[16..16 + length]);
+            }
+        }
+    }
 }

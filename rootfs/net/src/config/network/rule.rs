@@ -42,6 +42,10 @@ impl Network {
             problems.push(first.problem(Fault::Incomplete("RoutingPolicyRule", "addresses of one family")));
             return;
         }
+        // What is for all is no condition, and the kernel does not say it again.
+        let some = |network: Option<Prefixed>| network.filter(|network| network.length > 0);
+        (rule.from, rule.to) = (some(rule.from), some(rule.to));
+        rule.mark = rule.mark.filter(|mark| *mark != (0, 0));
         self.rules.extend(wanted.into_iter().map(|ipv6| Rule { ipv6, ..rule.clone() }));
     }
 }
