@@ -12,6 +12,7 @@ mod flipped_bit;
 mod grow;
 mod hang;
 mod journal;
+mod links;
 mod names_and_time;
 mod network;
 mod power_cut;

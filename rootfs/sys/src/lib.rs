@@ -18,5 +18,7 @@ pub mod power;
 pub mod process;
 pub mod random;
 pub mod receive;
+pub mod tun;
 pub mod uevent;
+pub mod virtualization;
 pub mod watchdog;
