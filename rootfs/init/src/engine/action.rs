@@ -39,7 +39,8 @@ pub enum Signal {
 /// For the manager to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Test the unit's conditions and asserts, and answer [`Event::Tested`].
+    /// Test the unit's conditions and asserts, and answer [`Event::Tested`] or [`Event::Untested`],
+    /// which may be later.
     Test(UnitId),
     /// Start command `index` of `phase` and answer [`Event::Spawned`] or [`Event::SpawnFailed`].
     Spawn {
@@ -200,6 +201,8 @@ pub enum Event {
         /// Of the asserts.
         failed_assert: Option<String>,
     },
+    /// There is no answer to [`Action::Test`]: a file system did not give one in time.
+    Untested,
     /// A process was forked.
     Spawned(Role),
     /// A process could not even be forked.

@@ -134,6 +134,16 @@ impl Engine {
         }
     }
 
+    /// Whether it may start at all was not to be found out in time.
+    pub(super) fn service_untested(&mut self, id: UnitId) {
+        let state = &mut self.states[id.index()];
+        state.result = ServiceResult::Timeout;
+        state.main_exit = None;
+        state.restarting = false;
+        state.forbid_restart = false;
+        self.enter_dead(id);
+    }
+
     fn enter_start_pre(&mut self, id: UnitId) {
         if self.spawn(id, Phase::StartPre, 0, Role::Control) {
             self.enter(id, ServiceState::StartPre);
@@ -430,6 +440,7 @@ impl Engine {
             Event::Spawned(_)
             | Event::Executed(_)
             | Event::Tested { .. }
+            | Event::Untested
             | Event::Opened(_)
             | Event::Incoming
             | Event::Present(_)

@@ -1,6 +1,7 @@
 //! The part of a child's plan that sets it apart: namespaces, mounts, filters, scheduling.
 
-use super::spawn::{SpawnError, c, path_c, read_bytes};
+use super::gather::{Files, content};
+use super::spawn::{SpawnError, c, path_c};
 use super::{Manager, accounts};
 use crate::engine::UnitId;
 use crate::unit::config::{Context, DIRECTORIES, DirectoryKind};
@@ -37,12 +38,18 @@ pub(super) struct Isolated {
 }
 
 impl Manager {
-    pub(super) fn isolate(&self, id: UnitId, context: &Context, who: &Who) -> Result<Isolated, SpawnError> {
+    pub(super) fn isolate(
+        &self,
+        id: UnitId,
+        context: &Context,
+        who: &Who,
+        files: &Files,
+    ) -> Result<Isolated, SpawnError> {
         let unit = self.engine.unit(id).name.as_str();
         let mut isolation = Isolation { keyring: Keyring::Private, ..Isolation::default() };
         if let Some(execution) = &context.execution {
             schedule(execution, &mut isolation)?;
-            isolation.credentials = credentials(execution, unit)?;
+            isolation.credentials = credentials(execution, unit, files)?;
         }
         let nothing = Isolated { isolation: Isolation::default(), no_new_privileges: false, dropped: 0 };
         let Some(sandbox) = context.sandbox.as_deref() else {
@@ -293,7 +300,7 @@ fn schedule(execution: &Execution, isolation: &mut Isolation) -> Result<(), Spaw
 
 type Credentials = Option<(std::ffi::CString, Vec<File>)>;
 
-fn credentials(execution: &Execution, unit: &str) -> Result<Credentials, SpawnError> {
+fn credentials(execution: &Execution, unit: &str, read: &Files) -> Result<Credentials, SpawnError> {
     if execution.credentials.is_empty() {
         return Ok(None);
     }
@@ -302,8 +309,8 @@ fn credentials(execution: &Execution, unit: &str) -> Result<Credentials, SpawnEr
     for credential in &execution.credentials {
         let loaded = match &credential.path {
             None => None,
-            Some(path) => match read_bytes(Path::new(path)) {
-                Ok(content) => Some(content),
+            Some(path) => match content(read, Path::new(path)) {
+                Ok(content) => Some(content.to_vec()),
                 Err(_) if credential.text.is_some() => None,
                 Err(error) => {
                     let id = credential.id.clone();
