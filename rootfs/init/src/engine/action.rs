@@ -150,6 +150,8 @@ pub enum Notice {
     Restarting(u32),
     #[error("failed with result '{0}'")]
     Failed(ServiceResult),
+    #[error("a process was killed for want of memory")]
+    OomKilled,
     #[error("processes are left after SIGKILL")]
     Unkillable,
     #[error("job {0} was enqueued because {1} failed")]
@@ -218,6 +220,8 @@ pub enum Event {
         /// Whether the unit's cgroup has no process any more.
         cgroup_empty: bool,
     },
+    /// The kernel killed a process of the cgroup for want of memory.
+    OomKilled,
     /// The last process of the cgroup is gone.
     CgroupEmpty,
     /// The answer to [`Action::FindMain`]; `None` if there is none and none will come.

@@ -7,6 +7,7 @@ use crate::unit::Kind;
 use crate::unit::config::{
     EmergencyAction, ExitSet, ExitType, KillMode, Phase, Restart, RestartMode, Service, ServiceType,
 };
+use crate::unit::execution::OomPolicy;
 use crate::unit::value::signal_name;
 use std::time::Duration;
 
@@ -454,6 +455,7 @@ impl Engine {
                 }
             }
             Event::Exited { role, status, cgroup_empty } => self.exited(id, role, status, cgroup_empty),
+            Event::OomKilled => self.oom_killed(id),
             Event::CgroupEmpty => {
                 self.states[id.index()].populated = false;
                 match at {
@@ -476,6 +478,35 @@ impl Engine {
                     self.notified(id, item);
                 }
             }
+        }
+    }
+
+    /// `OOMPolicy=` (systemd.service(5); the states are those of systemd's
+    /// `service_notify_cgroup_oom_event()`).
+    fn oom_killed(&mut self, id: UnitId) {
+        use ServiceState as S;
+        const WHY: ServiceResult = ServiceResult::OomKill;
+        self.log(Some(id), Severity::Warning, Notice::OomKilled);
+        let policy = self.with(id, Service::oom_policy);
+        let kills = match policy {
+            OomPolicy::Continue => return,
+            OomPolicy::Stop => false,
+            OomPolicy::Kill => true,
+        };
+        match self.state(id).service {
+            S::Condition | S::StartPre | S::Start | S::StartPost | S::Stop | S::Reload | S::Running | S::Exited
+                if kills =>
+            {
+                self.enter_signal(id, S::FinalSigkill, WHY);
+            }
+            S::Condition | S::StartPre | S::Start | S::StartPost | S::Stop | S::Reload => {
+                self.enter_signal(id, S::StopSigterm, WHY);
+            }
+            S::Running | S::Exited => self.enter_stop(id, WHY),
+            S::StopWatchdog | S::StopSigterm => self.enter_signal(id, S::StopSigkill, WHY),
+            S::StopPost | S::FinalSigterm => self.enter_signal(id, S::FinalSigkill, WHY),
+            S::StopSigkill | S::FinalSigkill => self.note(id, WHY),
+            S::Dead | S::Failed | S::AutoRestart => {}
         }
     }
 

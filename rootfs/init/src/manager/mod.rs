@@ -18,6 +18,7 @@ mod gather;
 mod isolate;
 mod log;
 pub mod mounting;
+mod namespaces;
 mod notify;
 mod paths;
 mod poll;
@@ -136,6 +137,7 @@ struct Manager {
     processes: processes::Processes,
     workers: workers::Workers<gather::Answer>,
     gathering: gather::Gathering,
+    namespaces: namespaces::Namespaces,
     cgroups: cgroup::Cgroups,
     clients: HashMap<u64, clients::Client>,
     notify: notify::Socket,
@@ -228,6 +230,7 @@ impl Manager {
             processes: processes::Processes::default(),
             workers,
             gathering: gather::Gathering::default(),
+            namespaces: namespaces::Namespaces::default(),
             cgroups,
             clients: HashMap::new(),
             notify,

@@ -5,8 +5,8 @@ use super::gather::Files;
 use super::poll::Source;
 use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
-use crate::unit::{Kind, far};
 use crate::unit::config::{Phase, Preserve, Stream};
+use crate::unit::{Kind, far};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -83,7 +83,9 @@ impl Manager {
         files: &Files,
     ) -> Result<(), super::spawn::SpawnError> {
         self.reserve_user(unit)?;
-        let Prepared { mut plan, unheard, slice, limits, delegate } = self.prepare(unit, phase, index, files)?;
+        self.share(unit);
+        let Prepared { mut plan, unheard, slice, limits, delegate } =
+            self.prepare(unit, phase, index, files)?;
         let passed = self.pass_descriptors(unit, phase, &mut plan)?;
         if let Some(error) = unheard {
             self.tell(Some(unit), 4, &format!("what it says is lost: {error}"));
@@ -229,6 +231,7 @@ impl Manager {
         self.outcome_ready(pid);
         if let Some(process) = self.forget(pid) {
             let (unit, role) = (process.unit, process.role);
+            self.look_for_oom(unit);
             let cgroup_empty = self.cgroups.is_empty(unit);
             self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
         }
@@ -314,11 +317,19 @@ impl Manager {
         }
     }
 
+    /// Tells of processes that the kernel killed for want of memory, before their exits are told.
+    fn look_for_oom(&mut self, unit: UnitId) {
+        if self.cgroups.was_oom_killed(unit) {
+            self.events.push_back((unit, Event::OomKilled));
+        }
+    }
+
     pub(super) fn cgroups_changed(&mut self) {
         for unit in self.cgroups.changed() {
             if self.pid_files.contains(&unit) {
                 self.find_main(unit);
             }
+            self.look_for_oom(unit);
             if self.engine.state(unit).populated && self.cgroups.is_empty(unit) {
                 // Exits that came with it are told first: they say how it ended.
                 self.reap();

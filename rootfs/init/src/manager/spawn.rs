@@ -39,6 +39,8 @@ pub(super) enum SpawnError {
     EnvironmentFile { path: String, error: io::Error },
     #[error("credential {id} from {path}: {error}")]
     Credential { id: String, path: String, error: io::Error },
+    #[error("step {0}: no namespace: {1}")]
+    Namespace(Step, io::Error),
     #[error("every number for dynamic users is taken")]
     NoUserLeft,
     #[error(transparent)]
@@ -170,7 +172,7 @@ impl Manager {
         let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
         let mut limits = context.cgroup.clone();
         let execution = context.execution.as_deref();
-        if execution.and_then(|execution| execution.oom_policy) == Some(OomPolicy::Kill) {
+        if service.oom_policy() == OomPolicy::Kill {
             limits.files.insert("memory.oom.group", "1".to_owned());
         }
         let delegate = execution.is_some_and(|execution| execution.delegate).then_some(owner);

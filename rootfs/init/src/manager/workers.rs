@@ -87,13 +87,8 @@ impl<A: Send + 'static> Workers<A> {
     /// eventfd(2).
     pub(super) fn new() -> io::Result<Self> {
         let wake = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
-        let state = State {
-            queue: VecDeque::new(),
-            busy: BTreeSet::new(),
-            answers: Vec::new(),
-            threads: 0,
-            idle: 0,
-        };
+        let state =
+            State { queue: VecDeque::new(), busy: BTreeSet::new(), answers: Vec::new(), threads: 0, idle: 0 };
         let shared = Shared { state: Mutex::new(state), work: Condvar::new(), wake };
         Ok(Self { shared: Arc::new(shared), last: 0 })
     }
@@ -193,8 +188,7 @@ fn work<A>(shared: &Shared<A>) {
             continue;
         }
         state.idle += 1;
-        let (locked, waited) =
-            shared.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
+        let (locked, waited) = shared.work.wait_timeout(state, IDLE).unwrap_or_else(PoisonError::into_inner);
         state = locked;
         state.idle -= 1;
         if waited.timed_out() && state.waits_since().is_none() {
@@ -215,7 +209,11 @@ mod tests {
         let mut found = Vec::new();
         while found.len() < count {
             let mut one = [nix::poll::PollFd::new(workers.as_fd(), nix::poll::PollFlags::POLLIN)];
-            assert_eq!(nix::poll::poll(&mut one, nix::poll::PollTimeout::from(20_000_u16)), Ok(1), "an answer");
+            assert_eq!(
+                nix::poll::poll(&mut one, nix::poll::PollTimeout::from(20_000_u16)),
+                Ok(1),
+                "an answer"
+            );
             found.extend(workers.answers());
         }
         found

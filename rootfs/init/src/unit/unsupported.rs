@@ -5,7 +5,7 @@ pub(super) const SECTIONS: [&str; 4] = ["Automount", "Swap", "Scope", "Container
 
 /// systemd.unit(5) of systemd 252.
 const UNIT: &str = " \
-    JoinsNamespaceOf FailureActionExitStatus SuccessActionExitStatus JobTimeoutRebootArgument \
+    FailureActionExitStatus SuccessActionExitStatus JobTimeoutRebootArgument \
     RebootArgument SourcePath ConditionPathIsEncrypted ConditionMemoryPressure ConditionCPUPressure \
     ConditionIOPressure AssertPathIsEncrypted AssertMemoryPressure AssertCPUPressure AssertIOPressure \
     SurviveFinalKillSignal ";
