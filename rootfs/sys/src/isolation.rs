@@ -320,15 +320,21 @@ pub(crate) fn credentials(plan: &Isolation, owner: (u32, u32)) -> Result<(), Ste
     Ok(())
 }
 
+/// Namespaces that others are in too, while their descriptors are still open.
+pub(crate) fn join(plan: &Isolation) -> Result<(), Step> {
+    for (step, namespace) in &plan.join {
+        // SAFETY: setns(2) of a descriptor that the plan owns; a process without other threads.
+        if failed(unsafe { libc::setns(namespace.as_raw_fd(), 0) }) {
+            return Err(*step);
+        }
+    }
+    Ok(())
+}
+
 /// Namespaces and mounts.
 pub(crate) fn enter(plan: &Isolation) -> Result<(), Step> {
     // SAFETY: as in `schedule`.
     unsafe {
-        for (step, namespace) in &plan.join {
-            if failed(libc::setns(namespace.as_raw_fd(), 0)) {
-                return Err(*step);
-            }
-        }
         if plan.namespaces != 0 && failed(libc::unshare(plan.namespaces)) {
             return Err(Step::Namespace);
         }

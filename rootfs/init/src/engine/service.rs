@@ -494,7 +494,14 @@ impl Engine {
             OomPolicy::Kill => true,
         };
         match self.state(id).service {
-            S::Condition | S::StartPre | S::Start | S::StartPost | S::Stop | S::Reload | S::Running | S::Exited
+            S::Condition
+            | S::StartPre
+            | S::Start
+            | S::StartPost
+            | S::Stop
+            | S::Reload
+            | S::Running
+            | S::Exited
                 if kills =>
             {
                 self.enter_signal(id, S::FinalSigkill, WHY);

@@ -97,7 +97,8 @@ impl Manager {
             }
         }
         if sandbox.private_tmp || sandbox.dynamic_user {
-            facts.tmp = Some((self.private_tmp("/tmp", tmp_owner)?, self.private_tmp("/var/tmp", tmp_owner)?));
+            facts.tmp =
+                Some((self.private_tmp("/tmp", tmp_owner)?, self.private_tmp("/var/tmp", tmp_owner)?));
         }
         Ok(facts)
     }

@@ -16,6 +16,7 @@ mod end;
 mod gate;
 mod gather;
 mod isolate;
+mod journaling;
 mod log;
 pub mod mounting;
 mod namespaces;
@@ -138,6 +139,8 @@ struct Manager {
     workers: workers::Workers<gather::Answer>,
     gathering: gather::Gathering,
     namespaces: namespaces::Namespaces,
+    /// Units of which the journal was told something.
+    exported: BTreeSet<UnitId>,
     cgroups: cgroup::Cgroups,
     clients: HashMap<u64, clients::Client>,
     notify: notify::Socket,
@@ -231,6 +234,7 @@ impl Manager {
             workers,
             gathering: gather::Gathering::default(),
             namespaces: namespaces::Namespaces::default(),
+            exported: BTreeSet::new(),
             cgroups,
             clients: HashMap::new(),
             notify,

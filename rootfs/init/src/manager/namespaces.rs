@@ -38,11 +38,13 @@ impl Manager {
     /// Gives a unit that is about to start a process its set.
     pub(super) fn share(&mut self, id: UnitId) {
         let unit = self.engine.unit(id);
-        let has_part = unit.service.as_ref().and_then(|service| service.context.sandbox.as_ref()).is_some_and(
-            |sandbox| {
+        let has_part = unit
+            .service
+            .as_ref()
+            .and_then(|service| service.context.sandbox.as_ref())
+            .is_some_and(|sandbox| {
                 sandbox.private_tmp || sandbox.dynamic_user || sandbox.private_network || sandbox.private_ipc
-            },
-        );
+            });
         if !has_part || self.namespaces.0.contains_key(&id) {
             return;
         }
@@ -56,7 +58,11 @@ impl Manager {
     }
 
     /// The namespaces that a process of the unit enters. The first that needs one makes it.
-    pub(super) fn joined(&self, id: UnitId, sandbox: &Sandbox) -> Result<Vec<(Step, Arc<OwnedFd>)>, SpawnError> {
+    pub(super) fn joined(
+        &self,
+        id: UnitId,
+        sandbox: &Sandbox,
+    ) -> Result<Vec<(Step, Arc<OwnedFd>)>, SpawnError> {
         let Some(shared) = self.namespaces.0.get(&id) else { return Ok(Vec::new()) };
         let mut made = shared.made.borrow_mut();
         let mut found = Vec::new();

@@ -84,6 +84,7 @@ impl Manager {
     ) -> Result<(), super::spawn::SpawnError> {
         self.reserve_user(unit)?;
         self.share(unit);
+        self.export_logging(unit);
         let Prepared { mut plan, unheard, slice, limits, delegate } =
             self.prepare(unit, phase, index, files)?;
         let passed = self.pass_descriptors(unit, phase, &mut plan)?;

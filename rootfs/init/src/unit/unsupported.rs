@@ -36,7 +36,7 @@ const SERVICE: &str = " \
     PassPIDFD Capabilities TCPWrapName ";
 
 /// Keys that a unit runs without, with what is missing: `systemctl verify` warns of them.
-const NOT_ENFORCED: [(&str, &str); 12] = [
+const NOT_ENFORCED: [(&str, &str); 11] = [
     (
         "DeviceAllow DevicePolicy",
         "device lists need BPF programs in cgroups, which PID 1 does not load; PrivateDevices= works",
@@ -50,8 +50,7 @@ const NOT_ENFORCED: [(&str, &str); 12] = [
     ("PAMName", "there is no PAM; User= and the limits of the unit hold"),
     ("SELinuxContext AppArmorProfile SmackProcessLabel", "the kernel runs no such security module"),
     ("NUMAPolicy NUMAMask", "memory is taken from every node"),
-    ("LogLevelMax LogExtraFields SyslogFacility", "the journal keeps what the unit says, as it says it"),
-    ("LogRateLimitIntervalSec LogRateLimitBurst", "the journal's own limit holds for every unit"),
+    ("SyslogFacility", "the journal keeps what the unit says, as it says it"),
     ("RemoveIPC", "IPC objects of the user stay; PrivateIPC= works"),
     ("TTYVTDisallocate TTYRows TTYColumns", "there are no virtual terminals"),
     (
