@@ -14,6 +14,7 @@ mod hang;
 mod journal;
 mod names_and_time;
 mod network;
+mod oom;
 mod power_cut;
 mod second_boot;
 mod services;

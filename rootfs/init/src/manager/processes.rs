@@ -155,7 +155,7 @@ impl Manager {
             return; // they are set when it starts
         }
         let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
-        let limits = service.context.cgroup.clone();
+        let limits = service.context.cgroup.effective(self.is_booting());
         // It has its cgroup, so neither slice nor name are looked at.
         match self.cgroups.enter(unit, "", "", &limits, None) {
             Ok((_, failed)) => {

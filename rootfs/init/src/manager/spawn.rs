@@ -170,7 +170,7 @@ impl Manager {
             isolation,
         };
         let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
-        let mut limits = context.cgroup.clone();
+        let mut limits = context.cgroup.effective(self.is_booting());
         let execution = context.execution.as_deref();
         if service.oom_policy() == OomPolicy::Kill {
             limits.files.insert("memory.oom.group", "1".to_owned());

@@ -108,9 +108,9 @@ impl<A: Send + 'static> Workers<A> {
         let mut state = self.shared.lock();
         state.queue.push_back(Question { ticket, who, since: now, work: Box::new(work) });
         let waiting = state.queue.len();
-        if state.idle >= waiting {
-            self.shared.work.notify_one();
-        } else if state.threads < QUICK_THREADS
+        self.shared.work.notify_one();
+        if state.idle < waiting
+            && state.threads < QUICK_THREADS
             && let Err(error) = begin(&self.shared, &mut state)
             && state.threads == 0
         {

@@ -30,13 +30,13 @@ const SERVICE: &str = " \
     RootEphemeral RootHash RootHashSignature RootVerity BindLogSockets MountImages ExtensionImages \
     ExtensionDirectories OOMScoreAdjust NetworkNamespacePath IPCNamespacePath MemoryKSM PrivatePIDs \
     LogFilterPatterns LogNamespace LoadCredentialEncrypted ImportCredential SetCredentialEncrypted \
-    UtmpIdentifier DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow StartupMemoryLow \
-    StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax MemoryZSwapWriteback NFTSet BPFProgram \
+    UtmpIdentifier DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow \
+    MemoryZSwapWriteback NFTSet BPFProgram \
     DisableControllers MemoryPressureWatch MemoryPressureThresholdSec CoredumpReceive DelegateSubgroup \
     PassPIDFD Capabilities TCPWrapName ";
 
 /// Keys that a unit runs without, with what is missing: `systemctl verify` warns of them.
-const NOT_ENFORCED: [(&str, &str); 11] = [
+const NOT_ENFORCED: [(&str, &str); 10] = [
     (
         "DeviceAllow DevicePolicy",
         "device lists need BPF programs in cgroups, which PID 1 does not load; PrivateDevices= works",
@@ -53,11 +53,6 @@ const NOT_ENFORCED: [(&str, &str); 11] = [
     ("SyslogFacility", "the journal keeps what the unit says, as it says it"),
     ("RemoveIPC", "IPC objects of the user stay; PrivateIPC= works"),
     ("TTYVTDisallocate TTYRows TTYColumns", "there are no virtual terminals"),
-    (
-        "StartupCPUWeight StartupCPUShares StartupIOWeight StartupBlockIOWeight StartupAllowedCPUs \
-        StartupAllowedMemoryNodes",
-        "limits are the same during and after the boot",
-    ),
     (
         "UtmpMode SystemCallLog ManagedOOMSwap ManagedOOMMemoryPressure ManagedOOMMemoryPressureLimit \
         ManagedOOMPreference TimeoutCleanSec GuessMainPID BusPolicy SysVStartPriority",
