@@ -1,7 +1,7 @@
 //! A file system that does not answer: a FUSE server that is there and says no word, as a network
 //! server that is down. PID 1 goes on, and what needs the file system fails with its time-out.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking")]
 
 mod machine;
 

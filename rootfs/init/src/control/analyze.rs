@@ -43,12 +43,9 @@ pub fn main(arguments: &[String]) -> u8 {
         eprintln!("error: `{verb}` has no such option\nhint: {USAGE}");
         return 2;
     }
-    let count = match iterations.map_or(Ok(1), str::parse) {
-        Ok(count @ 1..=1000_usize) => count,
-        _ => {
-            eprintln!("error: --iterations= wants a number from 1 to 1000\nhint: {USAGE}");
-            return 2;
-        }
+    let Ok(count @ 1..=1000_usize) = iterations.map_or(Ok(1), str::parse) else {
+        eprintln!("error: --iterations= wants a number from 1 to 1000\nhint: {USAGE}");
+        return 2;
     };
     let result = match (verb, operands) {
         ("verify", files) => {

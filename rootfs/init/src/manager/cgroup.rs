@@ -132,7 +132,7 @@ impl Cgroups {
     pub(super) fn watch_file(&mut self, unit: UnitId, file: &Path) {
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
         // It answers, or the watch would not either.
-        let folder = file.parent().filter(|folder| far::within(folder, |folder| folder.metadata()).is_ok());
+        let folder = file.parent().filter(|folder| far::within(folder, Path::metadata).is_ok());
         let watch = folder.and_then(|folder| self.watch.add_watch(folder, events).ok());
         if let Some(watch) = watch {
             self.by_watch.entry(watch).or_default().push(unit);
@@ -255,7 +255,7 @@ fn remove(path: &Path) {
 
 /// The device of a node, or the one that a path's file system is on.
 fn device_numbers(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = far::within(path, |path| path.metadata())?;
+    let meta = far::within(path, Path::metadata)?;
     let device = if meta.file_type().is_block_device() { meta.rdev() } else { meta.dev() };
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
     if major == 0 {

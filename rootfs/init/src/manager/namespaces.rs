@@ -10,6 +10,7 @@ use crate::unit::sandbox::Sandbox;
 use nix::libc::{CLONE_NEWIPC, CLONE_NEWNET};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -67,11 +68,14 @@ impl Manager {
         let mut made = shared.made.borrow_mut();
         let mut found = Vec::new();
         for (kind, step) in kinds(sandbox) {
-            if !made.contains_key(&kind) {
-                let namespace = new_namespace(kind).map_err(|error| SpawnError::Namespace(step, error))?;
-                made.insert(kind, Arc::new(namespace));
-            }
-            found.extend(made.get(&kind).map(|namespace| (step, Arc::clone(namespace))));
+            let namespace = match made.entry(kind) {
+                Entry::Occupied(known) => Arc::clone(known.get()),
+                Entry::Vacant(place) => {
+                    let new = new_namespace(kind).map_err(|error| SpawnError::Namespace(step, error))?;
+                    Arc::clone(place.insert(Arc::new(new)))
+                }
+            };
+            found.push((step, namespace));
         }
         Ok(found)
     }

@@ -127,7 +127,7 @@ impl Manager {
         let Special::Path(config) = &self.engine.unit(id).special else { return };
         let config = config.clone();
         let silent = config.specs.iter().find(|(_, path)| {
-            let found = far::within(path, |path| path.metadata());
+            let found = far::within(path, Path::metadata);
             found.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
         });
         if let Some((_, path)) = silent {

@@ -42,10 +42,10 @@ impl Manager {
             let unit = self.engine.unit(id);
             let of_service = unit.service.as_ref().map(|service| &service.context.cgroup);
             match (&unit.special, of_service) {
-                (Special::Slice(context), _) if !context.cgroup.startup.is_empty() => {
-                    if self.engine.active(id).is_active() {
-                        self.make_slice(id);
-                    }
+                (Special::Slice(context), _)
+                    if !context.cgroup.startup.is_empty() && self.engine.active(id).is_active() =>
+                {
+                    self.make_slice(id);
                 }
                 (_, Some(limits)) if !limits.startup.is_empty() => self.apply_limits(id),
                 _ => {}

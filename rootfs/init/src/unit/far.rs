@@ -17,7 +17,7 @@ const BOUND: Duration = Duration::from_secs(2);
 /// What the machine cannot be without anyway: the root, and what the kernel and PID 1 keep in memory.
 const OWN: [&str; 9] = ["/etc", "/usr", "/lib", "/lib64", "/bin", "/sbin", "/dev", "/sys", "/run/systemd"];
 
-/// Links followed on the way, as many as the kernel does (path_resolution(7)).
+/// Links followed on the way, as many as the kernel does (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 
 /// Paths at which a thread is held up now.

@@ -265,7 +265,7 @@ fn entries(folder: &Path) -> impl Iterator<Item = String> {
 /// A link to /dev/null or an empty file.
 fn is_mask(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
-        || near(path, |path| path.metadata()).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+        || near(path, Path::metadata).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

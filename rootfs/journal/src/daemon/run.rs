@@ -208,14 +208,13 @@ impl Daemon {
         let ready = self.ready(timeout)?;
         for token in &ready {
             match *token {
-                LISTENER => {}
+                LISTENER | UNITS => {}
                 NATIVE => self.native_came(),
                 SYSLOG => self.syslog_came(),
                 KMSG => self.kmsg_came(),
                 SIGNALS => self.signals_came(),
                 WAKE => _ = self.wake.read(&mut [0; 64]),
                 CONSOLE => self.console.drain(),
-                UNITS => {}
                 stream => self.stream_ready(stream),
             }
         }

@@ -89,12 +89,12 @@ fn human(mut us: u64) -> String {
     let mut words = Vec::new();
     for (name, length) in UNITS {
         // systemd writes what is below a minute as one number of seconds.
-        if name == "s" && us >= SECOND && us % SECOND != 0 {
+        if name == "s" && us >= SECOND && !us.is_multiple_of(SECOND) {
             let text = format!("{}.{:06}", us / SECOND, us % SECOND);
             words.push(format!("{}s", text.trim_end_matches('0')));
             break;
         }
-        if name == "ms" && us >= 1000 && us % 1000 != 0 {
+        if name == "ms" && us >= 1000 && !us.is_multiple_of(1000) {
             let text = format!("{}.{:03}", us / 1000, us % 1000);
             words.push(format!("{}ms", text.trim_end_matches('0')));
             break;
