@@ -90,13 +90,11 @@ fn human(mut us: u64) -> String {
     for (name, length) in UNITS {
         // systemd writes what is below a minute as one number of seconds.
         if name == "s" && us >= SECOND && !us.is_multiple_of(SECOND) {
-            let text = format!("{}.{:06}", us / SECOND, us % SECOND);
-            words.push(format!("{}s", text.trim_end_matches('0')));
+            words.push(format!("{}.{:06}s", us / SECOND, us % SECOND));
             break;
         }
         if name == "ms" && us >= 1000 && !us.is_multiple_of(1000) {
-            let text = format!("{}.{:03}", us / 1000, us % 1000);
-            words.push(format!("{}ms", text.trim_end_matches('0')));
+            words.push(format!("{}.{:03}ms", us / 1000, us % 1000));
             break;
         }
         if us >= length {
@@ -190,8 +188,8 @@ mod tests {
             (0, "0"),
             (3_603 * SECOND, "1h 3s"),
             (1, "1us"),
-            (1500, "1.5ms"),
-            (61_500_000, "1min 1.5s"),
+            (1500, "1.500ms"),
+            (61_500_000, "1min 1.500000s"),
             (YEAR + MONTH + WEEK + DAY, "1y 1month 1w 1d"),
         ] {
             assert_eq!(human(us), text);
