@@ -33,7 +33,7 @@ fn too_much_memory_ends_a_service_by_its_policy_and_boot_limits_end_with_the_boo
     let mut boot = Boot::start(&spec);
     boot.ready();
     let machine = boot.machine();
-    let mut wait = |line: &str| {
+    let wait = |line: &str| {
         machine.console().wait_from(0, line, std::time::Duration::from_mins(2)).unwrap();
     };
     for line in [
