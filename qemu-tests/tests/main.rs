@@ -15,6 +15,7 @@ mod journal;
 mod links;
 mod names_and_time;
 mod network;
+mod oom;
 mod power_cut;
 mod second_boot;
 mod services;

@@ -39,7 +39,8 @@ pub enum Signal {
 /// For the manager to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Test the unit's conditions and asserts, and answer [`Event::Tested`].
+    /// Test the unit's conditions and asserts, and answer [`Event::Tested`] or [`Event::Untested`],
+    /// which may be later.
     Test(UnitId),
     /// Start command `index` of `phase` and answer [`Event::Spawned`] or [`Event::SpawnFailed`].
     Spawn {
@@ -149,6 +150,8 @@ pub enum Notice {
     Restarting(u32),
     #[error("failed with result '{0}'")]
     Failed(ServiceResult),
+    #[error("a process was killed for want of memory")]
+    OomKilled,
     #[error("processes are left after SIGKILL")]
     Unkillable,
     #[error("job {0} was enqueued because {1} failed")]
@@ -200,6 +203,8 @@ pub enum Event {
         /// Of the asserts.
         failed_assert: Option<String>,
     },
+    /// There is no answer to [`Action::Test`]: a file system did not give one in time.
+    Untested,
     /// A process was forked.
     Spawned(Role),
     /// A process could not even be forked.
@@ -215,6 +220,8 @@ pub enum Event {
         /// Whether the unit's cgroup has no process any more.
         cgroup_empty: bool,
     },
+    /// The kernel killed a process of the cgroup for want of memory.
+    OomKilled,
     /// The last process of the cgroup is gone.
     CgroupEmpty,
     /// The answer to [`Action::FindMain`]; `None` if there is none and none will come.

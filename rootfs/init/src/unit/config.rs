@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::condition::Condition;
-use super::execution::Execution;
+use super::execution::{Execution, OomPolicy};
 use super::mount::{MountConfig, mounts_for};
 use super::name::UnitName;
 use super::path::PathConfig;
@@ -39,10 +39,11 @@ pub enum Relation {
     Triggers,
     TriggeredBy,
     RequiresMountsFor,
+    JoinsNamespaceOf,
 }
 
 /// The relations with the keys that name them.
-pub const RELATIONS: [(&str, Relation); 15] = [
+pub const RELATIONS: [(&str, Relation); 16] = [
     ("Requires", Relation::Requires),
     ("Requisite", Relation::Requisite),
     ("Wants", Relation::Wants),
@@ -58,6 +59,7 @@ pub const RELATIONS: [(&str, Relation); 15] = [
     ("PropagatesStopTo", Relation::PropagatesStopTo),
     ("StopPropagatedFrom", Relation::StopPropagatedFrom),
     ("Upholds", Relation::Upholds),
+    ("JoinsNamespaceOf", Relation::JoinsNamespaceOf),
 ];
 
 /// Relations that follow from other keys.
@@ -477,6 +479,15 @@ impl Service {
     pub fn start_timeout(&self) -> Span {
         let default = (self.kind != ServiceType::Oneshot).then_some(DEFAULT_TIMEOUT);
         self.start_timeout.unwrap_or(default)
+    }
+
+    /// What becomes of it when a process of it used too much memory: systemd's default is `stop`, and
+    /// `continue` for one that looks after its cgroup itself.
+    pub fn oom_policy(&self) -> OomPolicy {
+        let execution = self.context.execution.as_deref();
+        let delegates = execution.is_some_and(|execution| execution.delegate);
+        let default = if delegates { OomPolicy::Continue } else { OomPolicy::Stop };
+        execution.and_then(|execution| execution.oom_policy).unwrap_or(default)
     }
 
     /// Who may send `sd_notify(3)` messages.
