@@ -49,7 +49,7 @@ impl Caller {
 
     fn administers_at(&self, root: &Path) -> bool {
         self.uid == 0
-            || number(&root.join("etc/group"), OPERATORS).is_some_and(|group| self.groups.contains(&group))
+            || group(&root.join("etc/group"), OPERATORS).is_some_and(|wheel| self.groups.contains(&wheel))
     }
 
     /// Whether the caller may do `what` (`change links`); if not, an error that names the user, the
@@ -68,11 +68,11 @@ pub fn refusal(uid: u32, what: &str) -> String {
     format!("{user} may not {what}: that is for root and the group {OPERATORS}\nhint: {CURE}")
 }
 
-/// The number of a group (group(5)).
-fn number(path: &Path, group: &str) -> Option<u32> {
+/// The number of a group in a file as group(5) describes it.
+pub fn group(path: &Path, wanted: &str) -> Option<u32> {
     read(path).lines().find_map(|line| {
         let mut fields = line.split(':');
-        (fields.next() == Some(group)).then(|| fields.nth(1)?.parse().ok()).flatten()
+        (fields.next() == Some(wanted)).then(|| fields.nth(1)?.parse().ok()).flatten()
     })
 }
 
