@@ -27,6 +27,11 @@ impl Ssh {
         Self { folder, port }
     }
 
+    /// The port of this host.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     /// Has the port lead to the machine's port 22.
     pub fn forward(&self, spec: &mut MachineSpec) {
         spec.forwards.push((self.port, 22));

@@ -82,7 +82,7 @@ fn a_server_sets_the_clock_and_the_next_start_does_not_fall_behind_it() {
     serve();
     let image = Image::older();
     let disk = Disk::of(&image);
-    let network = "[ -e /sys/class/net/eth0 ] || busybox modprobe virtio_net; busybox ip link set eth0 up; \
+    let network = "until [ -e /sys/class/net/eth0 ]; do busybox usleep 50000; done; busybox ip link set eth0 up; \
                    busybox ip addr add 10.0.2.15/24 dev eth0; echo net: up";
     let told = "timedatectl show -p NTPSynchronized; timedatectl timesync-status; echo time: told";
     let mut units = document(&[
