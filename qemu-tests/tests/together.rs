@@ -28,11 +28,11 @@ const NETWORKS: &str = "write_files:
       127.0.0.1 localhost
       198.51.100.9 store.lab.example
 ";
-const MOUNT: &str = "[Unit]\nDescription=Data\n[Mount]\nWhat=/dev/disk/by-label/data\nWhere=/srv/data\nType=ext4\n\
+const MOUNT: &str = "[Unit]\nDescription=Data\n[Mount]\nWhat=/dev/disk/by-label/data\nWhere=/var/lib/data\nType=ext4\n\
                      [Install]\nWantedBy=multi-user.target\n";
 const TICK: &str = "[Service]\nType=oneshot\nExecStart=/usr/bin/busybox sh -c \"\
-                    echo tick >> /srv/data/ticks; echo tick `busybox wc -l < /srv/data/ticks`\"\n";
-const TIMER: &str = "[Unit]\nRequiresMountsFor=/srv/data\n[Timer]\nOnActiveSec=1\nOnUnitActiveSec=1\nAccuracySec=100ms\n\
+                    echo tick >> /var/lib/data/ticks; echo tick `busybox wc -l < /var/lib/data/ticks`\"\n";
+const TIMER: &str = "[Unit]\nRequiresMountsFor=/var/lib/data\n[Timer]\nOnActiveSec=1\nOnUnitActiveSec=1\nAccuracySec=100ms\n\
                      [Install]\nWantedBy=timers.target\n";
 
 #[test]
@@ -47,7 +47,7 @@ fn two_disks_and_two_networks_in_one_document() {
     let online =
         oneshot(online, "host networkd-wait-online -i eth0:routable -i eth1:routable; echo both are up");
     let mut user_data =
-        document(&[("srv-data.mount", MOUNT), ("online.service", &online), ("tick.timer", TIMER)]);
+        document(&[("var-lib-data.mount", MOUNT), ("online.service", &online), ("tick.timer", TIMER)]);
     user_data += "  - name: tick.service\n    content: |\n";
     user_data.extend(TICK.lines().map(|line| format!("      {line}\n")));
     user_data += "hostname: anna\n";
@@ -79,8 +79,8 @@ fn two_disks_and_two_networks_in_one_document() {
     };
     shows("hostnamectl", &["Static hostname: anna"]);
     shows("loginctl list-sessions", &["core", "198.51.100.2"]);
-    shows("busybox mount", &["/dev/vdb on /var/srv/data type ext4"]);
-    shows("systemctl status srv-data.mount", &["active"]);
+    shows("busybox mount", &[" on /var/lib/data type ext4"]);
+    shows("systemctl status var-lib-data.mount", &["active"]);
     shows(
         "networkctl list",
         &["eth0  ether    routable    configured", "eth1  ether    routable    configured"],
@@ -91,7 +91,9 @@ fn two_disks_and_two_networks_in_one_document() {
     // The search domain of the second network completes a name.
     shows("resolvectl query store", &["198.51.100.9"]);
     shows("busybox nslookup store.lab.example", &["198.51.100.9"]);
-    ssh.good("busybox sh -c 'until busybox grep -q tick /srv/data/ticks; do busybox usleep 100000; done'");
+    ssh.good(
+        "busybox sh -c 'until busybox grep -q tick /var/lib/data/ticks; do busybox usleep 100000; done'",
+    );
     ssh.good("busybox sh -c 'until journalctl -u tick.service -o cat | busybox grep \"tick 3\"; do busybox usleep 200000; done'");
     shows("systemctl list-timers", &["tick.timer", "tick.service"]);
     shows("journalctl -u systemd-networkd.service -o short", &["eth1"]);
