@@ -98,7 +98,7 @@ fn malformed_files_are_told_and_the_operator_gets_in() {
     }
     // What was right in the files holds, and so does everything else.
     let links = ssh.good("networkctl list");
-    assert!(links.contains("eth0  ether    routable    configured"), "{links}");
+    assert!(links.contains("eth0 ether    routable    configured"), "{links}");
     for service in ["journald", "networkd", "resolved", "timesyncd", "udevd"] {
         ssh.good(&format!("systemctl is-active systemd-{service}.service"));
     }

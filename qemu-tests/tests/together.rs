@@ -83,7 +83,7 @@ fn two_disks_and_two_networks_in_one_document() {
     shows("systemctl status var-lib-data.mount", &["active"]);
     shows(
         "networkctl list",
-        &["eth0  ether    routable    configured", "eth1  ether    routable    configured"],
+        &["eth0 ether    routable    configured", "eth1 ether    routable    configured"],
     );
     shows("resolvectl dns", &["(eth0): 10.0.2.3", "(eth1): 198.51.100.3"]);
     shows("resolvectl domain", &["(eth0): ~.", "(eth1): lab.example ~corp.example"]);
