@@ -128,6 +128,7 @@ fn chronyd_is_followed() {
     assert_eq!((json["packets"].as_u64(), json["steps"].as_u64()), (Some(1), Some(0)), "{json}");
     let status = sandbox.sh("timedatectl");
     assert!(status.contains("NTP service: active"), "{status}");
+    let _timedated = sandbox.start(sandbox.command(CLOCK).arg("timedated"));
     let refused = sandbox.try_sh("timedatectl set-time 12:00");
     assert!(String::from_utf8_lossy(&refused.stderr).contains("set-ntp no"), "{refused:?}");
 }
@@ -191,10 +192,10 @@ fn a_server_of_lies_is_left_for_an_honest_one_and_nonsense_is_passed_over() {
         "{log}"
     );
     assert!(log.contains("127.0.0.2 is 99000 ms from its primary clock: too far"), "{log}");
-    assert!(
-        log.contains("the clock is stepped by 7000 ms") || log.contains("the clock is stepped by 6999 ms"),
-        "{log}"
-    );
+    // Whoever is late on a busy machine is so by half of that.
+    let step =
+        log.lines().find_map(|line| line.split_once("is stepped by ")?.1.strip_suffix(" ms")?.parse().ok());
+    assert!(step.is_some_and(|step: i64| (6800..7200).contains(&step)), "{log}");
     let json = sandbox.sh("timedatectl --json timesync-status");
     assert!(json.contains("\"server\":\"127.0.0.3\""), "{json}");
 }
