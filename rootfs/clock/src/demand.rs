@@ -1,5 +1,6 @@
 //! A small service on demand: PID 1 starts it for a question, and it ends when nobody asks.
 
+use crate::identity::Invalid;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use service::call::{CallError, ask, listen, serve_until_idle};
@@ -20,12 +21,18 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    pub(crate) fn new(why: impl ToString) -> Self {
-        Self { why: why.to_string(), hint: None }
+    pub(crate) fn new(why: impl Into<String>) -> Self {
+        Self { why: why.into(), hint: None }
     }
 
-    pub(crate) fn with_hint(why: impl ToString, hint: &str) -> Self {
-        Self { why: why.to_string(), hint: Some(hint.to_owned()) }
+    pub(crate) fn with_hint(why: impl Into<String>, hint: &str) -> Self {
+        Self { why: why.into(), hint: Some(hint.to_owned()) }
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(error: Invalid) -> Self {
+        Self::new(error.to_string())
     }
 }
 
@@ -42,7 +49,9 @@ impl std::fmt::Display for Refusal {
 /// It refuses, or does not answer.
 pub(crate) fn wish(socket: &str, unit: &str, request: &impl Serialize) -> Result<(), Refusal> {
     let answer: Result<Result<(), Refusal>, CallError> = ask(Path::new(socket), request);
-    answer.unwrap_or_else(|error| Err(Refusal::with_hint(error, &format!("systemctl status {unit}"))))
+    answer.unwrap_or_else(|error| {
+        Err(Refusal::with_hint(error.to_string(), &format!("systemctl status {unit}")))
+    })
 }
 
 /// The service `name`: carries out the wishes of those who may `what` on the socket that PID 1

@@ -53,16 +53,16 @@ impl Request {
                 if !KEYS.contains(&key.as_str()) {
                     return Err(Refusal::new(format!("`{key}` is not a key that can be set")));
                 }
-                check_info(&key, &value).map_err(Refusal::new)?;
+                check_info(&key, &value)?;
                 set_info(root, &key, &value)
             }
             Self::SetName { name, fixed, transient, pretty } => {
                 // A pretty name that is the host name tells nothing.
                 let pretty_name = if fixed && transient { "" } else { &name };
                 if (fixed || transient) && !name.is_empty() {
-                    check_hostname(&name).map_err(Refusal::new)?;
+                    check_hostname(&name)?;
                 }
-                check_info("PRETTY_HOSTNAME", pretty_name).map_err(Refusal::new)?;
+                check_info("PRETTY_HOSTNAME", pretty_name)?;
                 if fixed {
                     let text = if name.is_empty() { String::new() } else { format!("{name}\n") };
                     write(&root.join(HOSTNAME), &text)?;

@@ -51,6 +51,7 @@ pub enum Exchange {
 
 /// The settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Config {
     /// `ListenAddress`, each with `Port` unless it has its own.
     pub listen: Vec<SocketAddr>,
