@@ -8,7 +8,7 @@ const SERVICES_MAX: u64 = 48 << 10;
 const PID_1_MAX: u64 = 8 << 10;
 
 const ONLINE: &str = "Wants=network-online.target\nAfter=network-online.target";
-/// A line for each process that is no kernel thread: number, cgroup, then proc(5)'s smaps_rollup in
+/// A line for each process that is no kernel thread: number, cgroup, then proc(5)'s `smaps_rollup` in
 /// KiB. Rss counts a page that several processes share in each of them, Pss divides it among them.
 const MEASURE: &str = "[Service]\nType=oneshot\nExecStart=/usr/bin/busybox sh -c \"\
     cd /proc; for pid in [0-9]*; do busybox grep -q . $$pid/cmdline 2> /dev/null || continue; \
