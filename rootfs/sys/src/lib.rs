@@ -14,6 +14,7 @@ pub mod message;
 pub mod modules;
 pub mod mount;
 pub mod packet;
+pub mod peer;
 pub mod power;
 pub mod process;
 pub mod random;

@@ -49,8 +49,8 @@ struct Call {
 pub(super) enum Failure {
     #[error("{0}\nhint: systemctl VERB [UNIT…]; verbs: {VERBS}")]
     Usage(String),
-    #[error("{0}\nhint: is PID 1 this program's, and are you root?")]
-    Client(#[from] ClientError),
+    #[error("{0}\nhint: is PID 1 this program's?")]
+    Client(ClientError),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -63,6 +63,15 @@ pub(super) enum Failure {
     Json(#[from] serde_json::Error),
     #[error("PID 1 gave an answer to another question")]
     Answer,
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Forbidden(why) => Self::Refused(why),
+            error => Self::Client(error),
+        }
+    }
 }
 
 const VERBS: &str = "start stop restart try-restart reload reload-or-restart isolate kill status show cat \

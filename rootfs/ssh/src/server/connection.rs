@@ -207,6 +207,9 @@ impl Connection {
         if !allowed || pattern::any(&config.deny_users, name) {
             return Err("the user is not allowed".to_owned());
         }
+        if config.operators_only && !server.is_operator(&user) {
+            return Err("only members of wheel may while sshd.conf is wrong".to_owned());
+        }
         let (keys, faults) = keys::find(&server.root, config, &user.account);
         for fault in faults {
             server.log(&fault);

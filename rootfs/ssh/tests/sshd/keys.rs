@@ -94,21 +94,24 @@ fn users_are_allowed_and_denied_by_the_configuration() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_and_nothing_runs() {
-    let machine = Machine::prepare("Port 22\nPasswordAuthentication yes\n");
-    for option in [&["-t"][..], &[]] {
-        let program = machine.root().join("ssh");
-        let output = run(std::process::Command::new(program)
-            .arg("sshd")
-            .args(option)
-            .arg("--root")
-            .arg(machine.root()));
-        assert_eq!(output.status.code(), Some(1));
-        assert!(
-            text(&output.stderr).ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"),
-            "{output:?}"
-        );
-    }
+fn a_wrong_configuration_is_told_and_only_members_of_wheel_get_in() {
+    let wrong = "MaxSessions 7\nPasswordAuthentication yes\nDenyUser tester\n";
+    let mut machine = Machine::prepare(wrong);
+    let program = machine.root().join("ssh");
+    let checked = run(std::process::Command::new(program).args(["sshd", "-t", "--root"]).arg(machine.root()));
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stderr);
+    assert!(told.ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"), "{told}");
+    machine.authorize("tester", &machine.public_key("id"));
+    machine.restart();
+    machine.wait_log("sshd.conf:2: unknown key `PasswordAuthentication`");
+    machine.wait_log("sshd.conf:3: unknown key `DenyUser`");
+    assert_eq!(machine.ssh(&[], "true").status.code(), Some(255));
+    machine.wait_log("only members of wheel may while sshd.conf is wrong");
+    let group = machine.root().join("etc/group");
+    let groups = std::fs::read_to_string(&group).unwrap_or_default();
+    std::fs::write(&group, format!("{groups}wheel:x:10:tester\n")).unwrap();
+    assert_eq!(machine.good(&[], "echo in"), "in\n");
 }
 
 #[test]
