@@ -22,6 +22,6 @@ mod write;
 pub use entry::Entry;
 pub use folder::{FOLDER, Limits, disk_usage, segments};
 pub use query::Query;
-pub use read::{Boot, Entries, Follower, Span, boots, last_sequence, read, values};
+pub use read::{Boot, Entries, Follower, Span, boots, last_sequence, names, read, values};
 pub use verify::{Fault, Verdict, verify};
 pub use write::{Recovery, Shared, Stamp, Sync, Writer};
