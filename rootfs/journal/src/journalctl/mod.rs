@@ -171,7 +171,9 @@ fn of_units(units: &[String], folder: &Path) -> Result<Query, Failure> {
             wanted.extend(known.map(|known| Query::unit(&String::from_utf8_lossy(&known))));
         }
     }
-    wanted.dedup();
+    if wanted.is_empty() {
+        return Err(Failure::Refused("no unit of which there are entries matches".into()));
+    }
     Ok(Query::Any(wanted))
 }
 
