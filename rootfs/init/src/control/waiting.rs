@@ -87,10 +87,10 @@ mod tests {
         let shown = timers(&[unit("never.timer", "never.service"), late, soon, unit("x.socket", "x")], now);
         assert_eq!(
             shown,
-            "NEXT                    LEFT    LAST                    PASSED     UNIT        ACTIVATES
-2026-11-22 18:05:14 UTC 5.000s  2026-11-22 18:05:04 UTC 5.000s ago soon.timer  soon.service
-2026-11-22 19:05:09 UTC 1h 0min -                       -          late.timer  late.service
--                       -       -                       -          never.timer never.service
+            "NEXT                        LEFT    LAST                        PASSED     UNIT        ACTIVATES
+Sun 2026-11-22 18:05:14 UTC 5.000s  Sun 2026-11-22 18:05:04 UTC 5.000s ago soon.timer  soon.service
+Sun 2026-11-22 19:05:09 UTC 1h 0min -                           -          late.timer  late.service
+-                           -       -                           -          never.timer never.service
 
 3 timers
 "
