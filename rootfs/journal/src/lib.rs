@@ -17,6 +17,7 @@ pub mod show;
 pub mod sockets;
 pub mod time;
 mod verify;
+pub mod words;
 mod write;
 
 pub use entry::Entry;

@@ -99,6 +99,9 @@ impl Manager {
             Kind::Service => config.service.as_deref().is_some_and(|service| slow(service.kind)),
             kind => kind == Kind::Mount,
         };
+        let oneshot = config.service.as_deref().is_some_and(|service| service.kind == ServiceType::Oneshot);
+        let starts_oneshot = oneshot
+            && (from == ActiveState::Activating || job.is_some_and(|(_, kind)| kind == JobKind::Start));
         let (what, id) = match (kind, to) {
             (_, ActiveState::Active) if from == ActiveState::Reloading => ("Reloaded", RELOADED_ID),
             (_, ActiveState::Activating) if takes_time && from.is_down() => ("Starting", STARTING_ID),
@@ -111,10 +114,9 @@ impl Manager {
             (Kind::Mount, ActiveState::Inactive) => ("Unmounted", STOPPED_ID),
             (Kind::Slice, ActiveState::Active) => ("Created slice", STARTED_ID),
             (Kind::Slice, ActiveState::Inactive) => ("Removed slice", STOPPED_ID),
-            // That is success: systemd.service(5), Type=oneshot.
-            (Kind::Service, ActiveState::Inactive) if from == ActiveState::Activating => {
-                ("Finished", STARTED_ID)
-            }
+            // A oneshot service is done when it is up: systemd.service(5).
+            (Kind::Service, ActiveState::Inactive) if starts_oneshot => ("Finished", STARTED_ID),
+            (Kind::Service, ActiveState::Active) if oneshot => ("Finished", STARTED_ID),
             (_, ActiveState::Active) => ("Started", STARTED_ID),
             (_, ActiveState::Inactive) => ("Stopped", STOPPED_ID),
             _ => return,

@@ -1,6 +1,5 @@
 //! The command line of `journalctl`.
 
-use super::words::{Word, Words};
 use crate::daemon::config::size;
 use crate::daemon::control::Request;
 use crate::field;
@@ -8,6 +7,7 @@ use crate::query::Query;
 use crate::read::Span;
 use crate::show::{Form, Look};
 use crate::time;
+use crate::words::{Word, Words};
 use regex_lite::{Regex, RegexBuilder};
 use std::path::{Path, PathBuf};
 

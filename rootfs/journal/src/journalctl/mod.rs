@@ -2,7 +2,6 @@
 
 mod call;
 mod catalog;
-mod words;
 
 use crate::daemon::control::{self, Request};
 use crate::entry::Entry;

@@ -2,25 +2,33 @@
 
 use std::collections::VecDeque;
 
-pub(super) struct Words {
+/// A command line that is being read.
+#[derive(Debug)]
+pub struct Words {
     rest: VecDeque<String>,
     /// Letters behind `-`.
     letters: VecDeque<char>,
     only_operands: bool,
 }
 
-pub(super) enum Word {
+/// A word of it.
+#[derive(Debug)]
+pub enum Word {
     /// With its dashes; and the value behind `=`.
     Option(String, Option<String>),
+    /// Anything else.
     Operand(String),
 }
 
 impl Words {
-    pub(super) fn new(arguments: &[String]) -> Self {
+    /// Begins.
+    pub fn new(arguments: &[String]) -> Self {
         Self { rest: arguments.iter().cloned().collect(), letters: VecDeque::new(), only_operands: false }
     }
 
-    pub(super) fn next(&mut self) -> Option<Word> {
+    /// The next option or operand.
+    #[expect(clippy::should_implement_trait, reason = "values of options are taken in between")]
+    pub fn next(&mut self) -> Option<Word> {
         if let Some(letter) = self.letters.pop_front() {
             return Some(Word::Option(format!("-{letter}"), None));
         }
@@ -45,17 +53,16 @@ impl Words {
     }
 
     /// The value of an option: what is behind `=`, or behind its letter, or the next word.
-    pub(super) fn value(&mut self, name: &str, inline: Option<String>) -> Result<String, String> {
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn value(&mut self, name: &str, inline: Option<String>) -> Result<String, String> {
         let joined = (!self.letters.is_empty()).then(|| self.letters.drain(..).collect());
         inline.or(joined).or_else(|| self.rest.pop_front()).ok_or_else(|| format!("{name} wants a value"))
     }
 
     /// The same for an option that may have none: a next word counts if it looks like a value.
-    pub(super) fn may_value(
-        &mut self,
-        inline: Option<String>,
-        is_value: impl Fn(&str) -> bool,
-    ) -> Option<String> {
+    pub fn may_value(&mut self, inline: Option<String>, is_value: impl Fn(&str) -> bool) -> Option<String> {
         if inline.is_some() {
             return inline;
         }
