@@ -23,7 +23,7 @@ fn run(machine: &Machine, applet: &str, words: &[&str]) -> (i32, String) {
 fn verbs_of_systemctl() {
     let mut machine = Machine::boot(
         &[
-            ("web-1.service", "[Service]\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n"),
+            ("web-1.service", "[Service]\nType=exec\nExecStart=/bin/sleep infinity\nExecReload=/bin/true\n"),
             ("web-2.service", "[Service]\nExecStart=/bin/sleep infinity\n"),
             ("job.service", "[Service]\nType=exec\nExecStart=/bin/sh -c 'echo $$COLOUR; exit $$CODE'\n"),
         ],
@@ -81,6 +81,8 @@ fn codes_and_tables_of_systemctl() {
                 "needs.service",
                 "[Unit]\nRequires=bad.service\nAfter=bad.service\n[Service]\nExecStart=/bin/true\n",
             ),
+            ("slow.service", "[Service]\nType=oneshot\nExecStart=/bin/sleep 0.5\n"),
+            ("late.target", "[Unit]\nRequires=slow.service\nAfter=slow.service\n"),
             ("once.service", "[Service]\nType=oneshot\nExecStart=/bin/true\n"),
         ],
         None,
@@ -90,8 +92,11 @@ fn codes_and_tables_of_systemctl() {
         let words: Vec<&str> = words.split(' ').collect();
         run(machine, "systemctl", &[&[path.as_str()], words.as_slice()].concat())
     };
-    assert_eq!(systemctl(&machine, "is-system-running --wait"), (0, "running\n".into()));
     machine.until("slipway: ready");
+    assert_eq!(systemctl(&machine, "start --no-block late.target"), (0, String::new()));
+    assert_eq!(systemctl(&machine, "is-system-running"), (1, "starting\n".into()));
+    assert_eq!(systemctl(&machine, "is-system-running --wait"), (0, "running\n".into()));
+    assert_eq!(systemctl(&machine, "is-active late.target"), (0, "active\n".into()));
     for (words, code) in [
         ("start a once", 0),
         ("start bad", 1),

@@ -178,6 +178,9 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "kill" => {
             for unit in &call.operands {
                 let (signal, main_only) = (call.signal, call.main_only);
+                if one(call, unit)?.load_state == "not-found" {
+                    return Err(Failure::Refused(format!("unit {unit} is not loaded")));
+                }
                 simple(call, &Request::Kill { unit: unit.clone(), signal, main_only })?;
             }
             Ok(0)
