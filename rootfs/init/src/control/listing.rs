@@ -186,10 +186,12 @@ impl Tree<'_> {
         let next = self.next(name);
         let count = next.len();
         for (index, name) in next.iter().enumerate() {
-            let (branch, deeper) = if index + 1 == count { ("└─", "  ") } else { ("├─", "│ ") };
+            let last = index + 1 == count;
+            let (branch, deeper) = if last { ("└─", "  ") } else { ("├─", "│ ") };
+            let deeper = if self.call.plain { "  " } else { deeper };
             // Writing into a string does not fail.
             let _ = if self.call.plain {
-                writeln!(self.text, "  {name}")
+                writeln!(self.text, "{indent}  {name}")
             } else {
                 writeln!(self.text, "{indent}{branch}{name}")
             };
