@@ -41,7 +41,7 @@ fn boots_runs_in_order_and_ends_in_reverse() {
     let started = journal.iter().find(|entry| entry.text("UNIT") == "a.service").unwrap();
     assert_eq!(started.text("MESSAGE_ID"), "39f53479d3a045ac8e11786248231fbf");
     let at = |text: &str| journal.iter().position(|entry| entry.text("MESSAGE").contains(text)).unwrap();
-    assert!(at("Started b.service") < at("Started a.service"), "start order");
+    assert!(at("Finished b.service") < at("Started a.service"), "start order");
     assert!(at("Stopped a.service") < at("Stopped b.service"), "stop order");
     assert!(at("a stops") < at("b stops"));
 }

@@ -3,7 +3,9 @@
 //! The socket is root's and the group wheel's. [`client`] is the near end; the far end is in [`crate::manager`].
 
 pub mod analyze;
+mod call;
 pub mod client;
+mod listing;
 mod settings;
 mod status;
 pub mod systemctl;

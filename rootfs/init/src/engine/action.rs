@@ -5,6 +5,8 @@ use super::state::ServiceResult;
 use super::{ActiveState, UnitId};
 use crate::unit::UnitName;
 use crate::unit::config::{EmergencyAction, LoadState, Phase};
+use crate::unit::value::signal_name;
+use std::fmt;
 use std::time::Duration;
 
 /// Which of a service's processes.
@@ -23,6 +25,18 @@ pub enum ExitStatus {
     Code(i32),
     /// By a signal, with or without a core dump.
     Signal(i32, bool),
+}
+
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal, core) => {
+                let core = if *core { ", core dumped" } else { "" };
+                write!(f, "was killed by SIG{}{core}", signal_name(*signal))
+            }
+        }
+    }
 }
 
 /// Something to send.
@@ -89,6 +103,8 @@ pub enum Action {
         from: ActiveState,
         /// To.
         to: ActiveState,
+        /// The job that it had at that moment.
+        job: Option<(JobId, JobKind)>,
     },
     /// A job is over.
     JobDone {
@@ -140,8 +156,8 @@ pub enum Notice {
     DependencyFailed(UnitName),
     #[error("start request repeated too quickly ({0} times)")]
     StartLimit(usize),
-    #[error("{phase:?} process {what}{ignored}")]
-    ProcessFailed { phase: Phase, what: String, ignored: &'static str },
+    #[error("{phase:?} process {status}{ignored}")]
+    ProcessFailed { role: Role, phase: Phase, status: ExitStatus, ignored: &'static str },
     #[error("{0} timed out")]
     TimedOut(&'static str),
     #[error("watchdog timeout after {0:?}")]

@@ -300,7 +300,8 @@ impl Engine {
     pub(super) fn changed(&mut self, unit: UnitId, from: ActiveState, will_restart: bool) {
         let to = self.active(unit);
         if to != from {
-            self.actions.push(Action::Changed { unit, from, to });
+            let job = self.job_of(unit).map(|job| (job.id, job.kind));
+            self.actions.push(Action::Changed { unit, from, to, job });
             if to.is_active() && !from.is_active() {
                 self.states[unit.index()].active_since = Some(self.now);
             }

@@ -8,7 +8,6 @@ use crate::unit::config::{
     EmergencyAction, ExitSet, ExitType, KillMode, Phase, Restart, RestartMode, Service, ServiceType,
 };
 use crate::unit::execution::OomPolicy;
-use crate::unit::value::signal_name;
 use std::time::Duration;
 
 const SIGHUP: i32 = 1;
@@ -544,7 +543,7 @@ impl Engine {
         let ignored = config.commands(phase).get(index).is_some_and(|command| command.ignore_failure);
         if result != ServiceResult::Success {
             let ignored = if ignored { ", ignored" } else { "" };
-            let notice = Notice::ProcessFailed { phase, what: describe(status), ignored };
+            let notice = Notice::ProcessFailed { role, phase, status, ignored };
             self.log(Some(id), Severity::Notice, notice);
         }
         let result = if ignored { ServiceResult::Success } else { result };
@@ -813,14 +812,5 @@ fn judge(config: &Service, phase: Phase, role: Role, status: ExitStatus) -> Serv
         ExitStatus::Code(_) => ServiceResult::ExitCode,
         ExitStatus::Signal(_, true) => ServiceResult::CoreDump,
         ExitStatus::Signal(_, false) => ServiceResult::Signal,
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match status {
-        ExitStatus::Code(code) => format!("exited with code {code}"),
-        ExitStatus::Signal(signal, core) => {
-            format!("was killed by SIG{}{}", signal_name(signal), if core { ", core dumped" } else { "" })
-        }
     }
 }

@@ -331,9 +331,9 @@ impl Manager {
             Action::Kill(unit, signal) => self.kill(unit, signal),
             Action::FindMain(unit) => self.find_main(unit),
             Action::Release(unit) => self.release(unit),
-            Action::Changed { unit, from, to } => {
+            Action::Changed { unit, from, to, job } => {
                 self.note_time(unit, from, to);
-                self.tell_change(unit, from, to);
+                self.tell_change(unit, from, to, job);
                 if to.is_down() {
                     self.clients_look_down();
                 }
@@ -373,7 +373,7 @@ impl Manager {
     }
 
     fn job_done(&mut self, job: JobId, unit: UnitId, kind: JobKind, result: JobResult) {
-        self.tell_job(unit, kind, result);
+        self.tell_job(job, unit, kind, result);
         self.clients_job_done(job, unit, result);
         self.gate_job_done(unit, kind, result);
         self.end_job_done(unit, kind);

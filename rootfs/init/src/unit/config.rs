@@ -671,6 +671,15 @@ impl Default for Context {
 }
 
 impl Unit {
+    /// Its name and what it is for, as messages have it (systemd-system.conf(5), `StatusUnitFormat=`).
+    pub fn status_name(&self) -> String {
+        let (name, description) = (self.name.as_str(), self.description.as_str());
+        if description.is_empty() || description == name {
+            return name.to_owned();
+        }
+        format!("{name} - {description}")
+    }
+
     /// A unit without any file yet.
     pub fn new(name: UnitName, load_state: LoadState) -> Self {
         let kind = name.kind();
