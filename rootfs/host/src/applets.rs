@@ -14,6 +14,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("fetch-user-data", fetch_user_data),
     ("halt", power),
     ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
+    ("import-ssh-keys", |_, arguments| ExitCode::from(userdata::import_main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("journald", journald),
