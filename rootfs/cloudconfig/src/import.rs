@@ -34,9 +34,7 @@ pub fn split_url(url: &str) -> (String, Option<&str>) {
     let start = url.find("://").map_or(0, |at| at + 3);
     let end = url[start..].find(['/', '?', '#']).map_or(url.len(), |at| start + at);
     match url[start..end].rfind('@') {
-        Some(at) => {
-            (format!("{}{}", &url[..start], &url[start + at + 1..]), Some(&url[start..start + at]))
-        }
+        Some(at) => (format!("{}{}", &url[..start], &url[start + at + 1..]), Some(&url[start..start + at])),
         None => (url.to_owned(), None),
     }
 }
@@ -177,6 +175,9 @@ pub fn read_answer(body: &[u8]) -> Result<Answer, String> {
 fn plain(line: &str) -> Result<String, String> {
     let mut words = line.split_whitespace();
     let (kind, blob) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
+    if !["ssh-", "ecdsa-", "sk-"].iter().any(|start| kind.starts_with(start)) {
+        return Err("it is no key, or stands behind options, which are not taken from the network".to_owned());
+    }
     let key = format!("{kind} {blob}");
     match keys::fault(&key) {
         Some(fault) => Err(fault),
@@ -213,10 +214,7 @@ mod tests {
     #[test]
     fn a_url_is_shown_without_its_password() {
         let url = "https://token:x@ghe.example/api/users/a/keys?b=@";
-        assert_eq!(
-            split_url(url),
-            ("https://ghe.example/api/users/a/keys?b=@".to_owned(), Some("token:x"))
-        );
+        assert_eq!(split_url(url), ("https://ghe.example/api/users/a/keys?b=@".to_owned(), Some("token:x")));
         let import = Import::Url(url.to_owned());
         assert_eq!(import.to_string(), "url https://ghe.example/api/users/a/keys?b=@");
         let all = [("core", import), ("anna", Import::GitHub("octo-cat".to_owned()))];

@@ -66,12 +66,7 @@ const REFUSED: [(&str, &str); 6] = [
     ("sudo", "not supported: use `groups: [sudo]`"),
 ];
 
-pub(crate) fn read(
-    items: &[Node],
-    users: &mut Vec<User>,
-    warnings: &mut Vec<Problem>,
-    problems: &Problems,
-) {
+pub(crate) fn read(items: &[Node], users: &mut Vec<User>, warnings: &mut Vec<Problem>, problems: &Problems) {
     for item in items {
         let Some(fields) = item.fields(problems) else { continue };
         let user = one(&fields, warnings, problems);

@@ -150,9 +150,8 @@ fn failure(url: &str, error: &ureq::Error, trust: Option<&Trust>) -> Failure {
 impl Client for Web {
     fn ask(&self, method: Method, url: &str, headers: &[Header]) -> Result<Reply, Failure> {
         let last = |reason: String| Failure::Final { url: url.to_owned(), reason };
-        let starts = |scheme: &str| {
-            url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-        };
+        let starts =
+            |scheme: &str| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
         let (agent, trust) = if starts("https://") {
             let (agent, trust) = self.secure().map_err(|error| last(error.to_string()))?;
             (agent, Some(trust))

@@ -72,7 +72,8 @@ mod tests {
         assert!(!ring.set(&sources[0], vec![KEY.to_owned()]));
         let text = ring.render();
         assert_eq!(text, format!("# imported from github a\n{KEY}\n"));
-        let mut ring = Keyring::read(format!("{text}broken\n# imported from other\n{KEY}\n").as_bytes(), &sources);
+        let mut ring =
+            Keyring::read(format!("{text}broken\n# imported from other\n{KEY}\n").as_bytes(), &sources);
         assert_eq!((ring.count(&sources[0]), ring.count(&sources[1])), (Some(1), None));
         // Taken back at the source: gone here.
         assert!(ring.set(&sources[0], Vec::new()));

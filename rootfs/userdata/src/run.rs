@@ -89,4 +89,3 @@ fn go_on(wishes: &Wishes) -> Result<(), String> {
         _ => Ok(()),
     }
 }
-

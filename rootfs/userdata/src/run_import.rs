@@ -18,7 +18,9 @@ pub fn main(arguments: &[String]) -> u8 {
         match argument.strip_prefix("--github-api=") {
             Some(url) if url.starts_with("https://") || url.starts_with("http://") => github = url,
             _ => {
-                say(&format!("error: `{argument}` is not supported\nhint: import-ssh-keys [--github-api=URL]"));
+                say(&format!(
+                    "error: `{argument}` is not supported\nhint: import-ssh-keys [--github-api=URL]"
+                ));
                 return 2;
             }
         }

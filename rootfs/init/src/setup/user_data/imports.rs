@@ -75,7 +75,6 @@ impl Imports {
         let folder = self.root.join(AUTHORIZED_KEYS.trim_start_matches('/')).join(format!("{user}.d"));
         replace(&folder.join("imported"), text, 0o644)
     }
-
 }
 
 fn replace(path: &Path, bytes: &[u8], mode: u32) -> Result<(), SetupError> {
@@ -96,7 +95,8 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_laid_out_for_who_still_wants_it() {
-        let text = "#cloud-config\nusers:\n  - name: core\n    coreos-ssh-import-github: octocat\n  - name: anna\n";
+        let text =
+            "#cloud-config\nusers:\n  - name: core\n    coreos-ssh-import-github: octocat\n  - name: anna\n";
         let context =
             cloudconfig::Context { facts: &cloudconfig::Facts::default(), check_unit: &|_, _| Vec::new() };
         let users = cloudconfig::parse(text.as_bytes(), &context).unwrap().users;
