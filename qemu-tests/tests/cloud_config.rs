@@ -213,7 +213,8 @@ fn a_document_is_fetched_before_the_default_target_and_kept() {
 #[test]
 fn imported_keys_are_kept_for_a_boot_without_network() {
     let json = format!("[{{\"id\":1,\"key\":\"{KEY}\"}}]");
-    let port = serve(&[("/users/octocat/keys?per_page=100", json.leak())]);
+    let bodies = vec![("/users/octocat/keys?per_page=100", &*json.leak())];
+    let port = serve(bodies.leak());
     let image = Image::older();
     let disk = Disk::of(&image);
     let document = format!(
@@ -245,10 +246,7 @@ coreos:
     let plain = spec.more.clone();
     spec.more.extend(["-nic", "user,model=virtio-net-pci"].map(Into::into));
     let mut boot = Boot::start(&spec);
-    boot.wait_for_all(&[
-        "ssh keys of core: github octocat: 1 key",
-        "ssh keys   core, github octocat: 1 key",
-    ]);
+    boot.wait_for_all(&["ssh keys of core: github octocat: 1 key", "ssh keys   core, github octocat: 1 key"]);
     let console = boot.ready();
     assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
     boot.cut();
