@@ -56,6 +56,10 @@ fn main() -> Result<()> {
         "aliases",
         b"alias virtio:d00000001v* virtio_net\nalias usb:v*p[0-3]?x* r8152\n\0usb:v1p22x",
     )?;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvcLRmK4Jf8GuTgqh2vGkYBSXgx9oPE7DHxyQ+xJ7Eh";
+    keep("ssh_import", "github", format!("[{{\"id\":1,\"key\":\"{key}\"}}]").as_bytes())?;
+    keep("ssh_import", "lines", format!("# mine\n{key} me\n").as_bytes())?;
+    keep("ssh_import", "wanted", b"core github octocat\ncore url https://a:b@c/d\n")?;
     let ext4 = ext4()?;
     keep("superblock", "ext4", &Disk::to_input(&ext4))?;
     keep("ext4", "ours", &Disk::to_input(&ext4))?;

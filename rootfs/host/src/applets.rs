@@ -15,6 +15,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("halt", power),
     ("hostnamectl", |_, arguments| ExitCode::from(clock::hostnamectl::main(arguments))),
     ("hostnamed", |_, arguments| ExitCode::from(clock::hostnamed::main(arguments))),
+    ("import-ssh-keys", |_, arguments| ExitCode::from(userdata::import_main(arguments))),
     ("init", not_pid_1),
     ("journalctl", journalctl),
     ("journald", journald),

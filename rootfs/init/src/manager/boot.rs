@@ -207,22 +207,13 @@ fn table(report: &SetupReport, facts: &Facts) -> Table {
         StateOutcome::Grown => "kept, grown",
         StateOutcome::Repaired => "kept, repaired",
     };
-    let user_data = match &report.user_data {
-        UserDataOutcome::None => "none".to_owned(),
-        UserDataOutcome::Applied { source, first_boot: true } => format!("applied, from {source}"),
-        UserDataOutcome::Applied { .. } => "applied, kept from an earlier boot".to_owned(),
-        UserDataOutcome::Pending { url } => format!("to be fetched from {url}"),
-        UserDataOutcome::Rejected { source, errors } => {
-            let first = errors.first().map_or("", String::as_str);
-            format!("REFUSED, from {source}: {first} ({} errors)", errors.len())
-        }
-    };
     Table {
         slot: stage1.slot.clone(),
         version: facts.os("VERSION_ID").to_owned(),
         root_hash: stage1.root_hash.clone(),
         state: state.to_owned(),
-        user_data,
+        user_data: report.user_data.to_string(),
+        ssh_keys: String::new(),
         stages,
         setup_ms: now_ms,
     }

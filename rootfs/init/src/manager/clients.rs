@@ -188,6 +188,10 @@ impl Manager {
                 return if force { self.end_by_force(how) } else { self.end(how) };
             }
             Request::Status => Response::Status(self.status_table()),
+            Request::Tell { row, text } => {
+                self.table.tell(row, &text);
+                Response::Done(Vec::new())
+            }
             Request::WaitDown(names) => {
                 match names.iter().map(|name| self.known(name)).collect::<Result<Vec<_>, _>>() {
                     Ok(units) => {
