@@ -27,6 +27,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("reboot", power),
     ("resolvectl", |_, arguments| ExitCode::from(resolve::resolvectl::main(arguments))),
     ("resolved", |_, arguments| ExitCode::from(resolve::daemon::main(arguments))),
+    ("scp", sessions),
     ("sftp-server", sessions),
     ("shutdown", shutdown),
     ("ssh-stream", sessions),
