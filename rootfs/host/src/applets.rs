@@ -30,6 +30,7 @@ const APPLETS: &[(&str, Applet)] = &[
     ("scp", sessions),
     ("sftp-server", sessions),
     ("shutdown", shutdown),
+    ("ssh-listen", sessions),
     ("ssh-stream", sessions),
     ("sshd", sessions),
     ("status", status),

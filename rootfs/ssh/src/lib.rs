@@ -5,7 +5,7 @@
 //! ([`start`]). A session is a record ([`registry`]) and a cgroup ([`cgroup`]). In sessions run
 //! [`sftp`], [`scp`] and, where no shell is, [`shell`]. [`applets`] is the face of all of it.
 //!
-//! Deliberately absent: passwords, RSA and SHA-1, agent and X11 forwarding, certificates,
+//! Deliberately absent: passwords, RSA and SHA-1, X11 forwarding, certificates,
 //! compression, and privilege separation: the server is memory-safe, and its children drop root.
 
 pub mod account;
@@ -17,6 +17,7 @@ pub mod door;
 pub mod edit;
 mod fd;
 pub mod hostkey;
+mod listen;
 pub mod loginctl;
 pub mod pattern;
 pub mod registry;

@@ -41,7 +41,8 @@ impl Screen {
     ) -> io::Result<Typed> {
         let mut raw = self.before.clone();
         raw.local_modes -= LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG | LocalModes::IEXTEN;
-        raw.input_modes -= InputModes::IXON | InputModes::ICRNL | InputModes::INLCR | InputModes::IGNCR;
+        // Enter stays a line's end: what is typed before a program runs is then a line for it.
+        raw.input_modes -= InputModes::IXON | InputModes::INLCR | InputModes::IGNCR;
         raw.special_codes[SpecialCodeIndex::VMIN] = 1;
         raw.special_codes[SpecialCodeIndex::VTIME] = 0;
         // What was typed meanwhile stays.
@@ -53,6 +54,8 @@ impl Screen {
 
     fn keys(&mut self, prompt: &str, candidates: &dyn Fn(&str, bool) -> Vec<String>) -> io::Result<Typed> {
         self.editor.begin();
+        // A row of blanks: where a program has left its last line open, they go on to the next row.
+        show(&format!("{}\r", " ".repeat(columns())))?;
         self.draw(prompt)?;
         let mut byte = [0];
         loop {
@@ -92,11 +95,15 @@ impl Screen {
         }
     }
 
-    /// The window may have another size each time.
     fn draw(&self, prompt: &str) -> io::Result<()> {
-        let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-        show(&self.editor.draw(prompt, if columns == 0 { 80 } else { columns }))
+        show(&self.editor.draw(prompt, columns()))
     }
+}
+
+/// The window may have another size each time.
+fn columns() -> usize {
+    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
+    if columns == 0 { 80 } else { columns }
 }
 
 fn show(text: &str) -> io::Result<()> {

@@ -1,14 +1,16 @@
 //! The prompt where no shell is, as somebody at a terminal has it.
 
-use crate::machine::{Machine, read_until, text};
-use std::io::Write;
-use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use crate::machine::{Machine, text};
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
 
 /// A terminal on the machine, typed into by a test.
 struct Session {
     child: Child,
     keys: ChildStdin,
-    screen: ChildStdout,
+    screen: Receiver<u8>,
 }
 
 impl Session {
@@ -17,7 +19,9 @@ impl Session {
         let mut client = machine.client(&["-tt", "-l", "plain"]);
         client.env("TERM", term).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = client.spawn().unwrap();
-        let (keys, screen) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (keys, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        let (sender, screen) = channel();
+        std::thread::spawn(move || output.bytes().map_while(Result::ok).all(|byte| sender.send(byte).is_ok()));
         let mut session = Self { child, keys, screen };
         session.until("> ");
         session
@@ -27,8 +31,15 @@ impl Session {
         self.keys.write_all(keys.as_bytes()).unwrap();
     }
 
-    fn until(&mut self, needle: &str) -> String {
-        read_until(&mut self.screen, needle)
+    /// Waits until the terminal shows something.
+    fn until(&mut self, needle: &str) {
+        let mut shown = Vec::new();
+        while !shown.ends_with(needle.as_bytes()) {
+            match self.screen.recv_timeout(Duration::from_secs(30)) {
+                Ok(byte) => shown.push(byte),
+                Err(error) => panic!("{error}: `{needle}` never came after {:?}", text(&shown)),
+            }
+        }
     }
 
     /// Types a line and waits for what it shows.
@@ -68,9 +79,10 @@ fn lines_are_edited_and_come_back() {
     session.line("cd ~\rpwd", &format!("\n{}\r\n", machine.home().display()));
     // A program gets the terminal as it was: with echo, lines and signals.
     session.line("stty -a", "icanon");
-    session.press("cat\r");
+    session.press("sh -c 'echo in; cat'\r");
+    session.until("\nin\r\n");
     session.press("typed\r");
-    session.until("\ntyped\r\ntyped\r\n");
+    session.until("typed\r\ntyped\r\n");
     session.press("\x04");
     session.until("> ");
     // Tab: the rest of the name.
@@ -94,7 +106,7 @@ fn keys_that_are_signals_stop_the_program_and_not_the_prompt() {
     session.line("sh -c 'exit 3'", "sh: exit status: 3");
     session.press("exit\r");
     assert_eq!(session.ends(), Some(3));
-    machine.wait_log("Session 1 of tester closed");
+    machine.wait_log("Session 1 of plain closed");
 }
 
 #[test]
