@@ -12,6 +12,8 @@ mod keys;
 mod login;
 mod modes;
 mod process;
+#[cfg(any(test, feature = "replay"))]
+pub mod replay;
 mod session;
 mod unix;
 mod wire;

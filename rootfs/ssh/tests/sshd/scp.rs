@@ -72,9 +72,9 @@ fn files_with_blanks_into_a_folder_and_over_another() {
     assert_eq!(fs::read_to_string(machine.home().join("in to/two words")).unwrap(), "22");
     good(&machine, &[one.to_str().unwrap(), "plain@127.0.0.1:in\\ to/two\\ words"]);
     assert_eq!(fs::read_to_string(machine.home().join("in to/two words")).unwrap(), "1");
-    good(&machine, &["plain@127.0.0.1:'in to/two words'", root.join("back").to_str().unwrap()]);
+    good(&machine, &["plain@127.0.0.1:in\\ to/two\\ words", root.join("back").to_str().unwrap()]);
     assert_eq!(fs::read_to_string(root.join("back")).unwrap(), "1");
-    good(&machine, &["plain@127.0.0.1:~/'in to/one'", root.join("home").to_str().unwrap()]);
+    good(&machine, &["plain@127.0.0.1:~/in\\ to/one", root.join("home").to_str().unwrap()]);
     assert_eq!(fs::read_to_string(root.join("home")).unwrap(), "1");
 }
 
@@ -88,8 +88,9 @@ fn what_the_user_may_not_is_told_and_the_rest_is_copied() {
     fs::write(machine.home().join("open"), "mine").unwrap();
     let into = root.join("into");
     fs::create_dir(&into).unwrap();
-    let from = format!("plain@127.0.0.1:{} open /etc", secret.display());
-    let output = scp(&machine, &[&from, into.to_str().unwrap()]);
+    let from = |path: &str| format!("plain@127.0.0.1:{path}");
+    let three = [from(secret.to_str().unwrap()), from("open"), from("/etc"), into.display().to_string()];
+    let output = scp(&machine, &three.each_ref().map(String::as_str));
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let said = text(&output.stderr);
     assert!(said.contains("Permission denied") && said.contains("/etc: not a regular file"), "{said}");
