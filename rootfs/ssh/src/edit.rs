@@ -174,7 +174,8 @@ impl Editor {
 
     /// Goes to an earlier or later line.
     fn walk(&mut self, by: isize) {
-        let Some(place) = self.place.checked_add_signed(by).filter(|place| *place <= self.history.len()) else {
+        let Some(place) = self.place.checked_add_signed(by).filter(|place| *place <= self.history.len())
+        else {
             return;
         };
         if self.place == self.history.len() {

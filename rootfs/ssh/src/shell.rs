@@ -249,9 +249,8 @@ fn candidates(word: &str, first: bool) -> Vec<String> {
         let own = ["cd", "exit", "help", "logout"].map(str::to_owned);
         return programs().into_iter().chain(own).filter(|name| name.starts_with(word)).collect();
     }
-    let (folder, start) = word.rsplit_once('/').map_or(("", word), |(folder, start)| {
-        (&word[..=folder.len()], start)
-    });
+    let (folder, start) =
+        word.rsplit_once('/').map_or(("", word), |(folder, start)| (&word[..=folder.len()], start));
     let path = match folder.strip_prefix("~/") {
         Some(rest) => format!("{}/{rest}", home()),
         None if folder.is_empty() => ".".to_owned(),

@@ -91,9 +91,19 @@ mod tests {
 
     #[test]
     fn what_needs_a_shell_is_refused() {
-        for line in
-            ["a | b", "a; b", "a > f", "echo $HOME", "echo \"$HOME\"", "`a`", "ls *", "~root/x", "~''", "# a", "a\nb"]
-        {
+        for line in [
+            "a | b",
+            "a; b",
+            "a > f",
+            "echo $HOME",
+            "echo \"$HOME\"",
+            "`a`",
+            "ls *",
+            "~root/x",
+            "~''",
+            "# a",
+            "a\nb",
+        ] {
             assert!(matches!(split(line, ""), Err(WordsError::Shell(_))), "{line}");
         }
         assert_eq!(split("a 'b", ""), Err(WordsError::Open('\'')));

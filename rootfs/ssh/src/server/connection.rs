@@ -444,11 +444,7 @@ impl Handler for Connection {
         Ok(self.listeners.remove(&(address.to_owned(), port)).is_some())
     }
 
-    async fn streamlocal_forward(
-        &mut self,
-        path: &str,
-        session: &mut Session,
-    ) -> Result<bool, russh::Error> {
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
         let shared = &self.shared;
         self.sockets.retain(|_, listening| listening.open());
         // `permitlisten` names no paths, so a key that has it listens on none (as OpenSSH's does).

@@ -204,9 +204,8 @@ fn an_agent_is_reached_from_the_session_and_gone_with_it() {
     wait("the agent is there", || agent.exists().then_some(()));
     let added = run(Command::new("ssh-add").arg(machine.root().join("id")).env("SSH_AUTH_SOCK", &agent));
     assert!(added.status.success(), "{added:?}");
-    let ask = |machine: &Machine, line: &str| {
-        run(machine.client(&["-A"]).env("SSH_AUTH_SOCK", &agent).arg(line))
-    };
+    let ask =
+        |machine: &Machine, line: &str| run(machine.client(&["-A"]).env("SSH_AUTH_SOCK", &agent).arg(line));
     let output = ask(&machine, "echo $SSH_AUTH_SOCK; stat -c %u:%a $SSH_AUTH_SOCK; ssh-add -L; ssh-add -L");
     let (out, key) = (text(&output.stdout), machine.public_key("id"));
     let lines: Vec<&str> = out.lines().collect();

@@ -42,7 +42,11 @@ fn trees_come_back_as_they_were() {
     fs::set_permissions(local.join("program"), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(local.join("a b/none"), fs::Permissions::from_mode(0o400)).unwrap();
     fs::set_permissions(local.join("a b/empty"), fs::Permissions::from_mode(0o500)).unwrap();
-    assert!(run(Command::new("touch").args(["-d", "2001-02-03 04:05:06"]).arg(local.join("a b"))).status.success());
+    assert!(
+        run(Command::new("touch").args(["-d", "2001-02-03 04:05:06"]).arg(local.join("a b")))
+            .status
+            .success()
+    );
     let from = local.display().to_string();
     good(&machine, &["-rp", &from, "plain@127.0.0.1:copy"]);
     let there = machine.home().join("copy");
@@ -74,8 +78,8 @@ fn files_with_blanks_into_a_folder_and_over_another() {
     assert_eq!(fs::read_to_string(machine.home().join("in to/two words")).unwrap(), "1");
     good(&machine, &["plain@127.0.0.1:in\\ to/two\\ words", root.join("back").to_str().unwrap()]);
     assert_eq!(fs::read_to_string(root.join("back")).unwrap(), "1");
-    good(&machine, &["plain@127.0.0.1:~/in\\ to/one", root.join("home").to_str().unwrap()]);
-    assert_eq!(fs::read_to_string(root.join("home")).unwrap(), "1");
+    good(&machine, &["plain@127.0.0.1:~/in\\ to/one", root.join("from home").to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(root.join("from home")).unwrap(), "1");
 }
 
 #[test]
@@ -124,7 +128,8 @@ fn a_client_that_sends_bad_names_makes_no_file() {
     let machine = prepare();
     fs::create_dir(machine.home().join("t")).unwrap();
     std::os::unix::fs::chown(machine.home().join("t"), Some(machine.uid), None).unwrap();
-    for line in ["C0644 1 ../x", "D0755 0 ..", "C0644 1 /tmp/x", "C9999 1 x", "C0644 99999999999999999999 x"] {
+    for line in ["C0644 1 ../x", "D0755 0 ..", "C0644 1 /tmp/x", "C9999 1 x", "C0644 99999999999999999999 x"]
+    {
         let ssh = format!("{:?}", machine.client(&["-l", "plain"]).arg("scp -r -t t"));
         let output = run(Command::new("sh").args(["-c", &format!("printf '{line}\\nx\\0' | {ssh}")]));
         assert_eq!(output.status.code(), Some(1), "{line}: {output:?}");
