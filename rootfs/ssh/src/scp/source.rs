@@ -177,8 +177,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("a");
         fs::write(&file, "abc").unwrap();
-        assert!(run(&[file.clone()], Manner::default(), b"\0\x02no\n").0.is_err());
-        assert!(run(&[file.clone()], Manner::default(), b"").0.is_err());
+        assert!(run(std::slice::from_ref(&file), Manner::default(), b"\0\x02no\n").0.is_err());
+        assert!(run(std::slice::from_ref(&file), Manner::default(), b"").0.is_err());
         let (outcome, output) = run(&[file], Manner::default(), b"\0\x01no room\n");
         assert_eq!((outcome.unwrap(), output.ends_with("a\n")), (1, true));
     }

@@ -117,7 +117,7 @@ impl Replay {
         self.runtime.block_on(async {
             match tokio::time::timeout(END_MAX, self.converse(kind, bytes)).await {
                 Ok(reached) => reached,
-                Err(_) => panic!("a connection does not end"),
+                Err(late) => panic!("a connection does not end: {late}"),
             }
         })
     }
@@ -147,7 +147,7 @@ impl Replay {
             let _ = to.write_all(bytes).await;
             let _ = to.shutdown().await;
         };
-        let (_, _, _) = tokio::join!(serve, send, from.read_to_end(&mut answer));
+        let ((), (), _) = tokio::join!(serve, send, from.read_to_end(&mut answer));
         shared.clear();
         let login = shared.login.get().cloned();
         server.door().leave(number, login.is_some());

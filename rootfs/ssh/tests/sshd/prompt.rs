@@ -22,7 +22,10 @@ impl Session {
         let (keys, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let (sender, screen) = channel();
         std::thread::spawn(move || {
-            output.bytes().map_while(Result::ok).all(|byte| sender.send(byte).is_ok())
+            std::io::BufReader::new(output)
+                .bytes()
+                .map_while(Result::ok)
+                .all(|byte| sender.send(byte).is_ok())
         });
         let mut session = Self { child, keys, screen };
         session.until("> ");
