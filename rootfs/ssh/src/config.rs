@@ -73,8 +73,10 @@ pub struct Config {
     pub accept_env: Vec<String>,
     /// `AllowTcpForwarding`
     pub tcp_forwarding: Forwarding,
-    /// `AllowStreamLocalForwarding`: only `local` is ever true.
-    pub stream_forwarding: bool,
+    /// `AllowStreamLocalForwarding`
+    pub stream_forwarding: Forwarding,
+    /// `AllowAgentForwarding`
+    pub agent_forwarding: bool,
     /// `GatewayPorts`
     pub gateway: Gateway,
     /// `PermitTTY`
@@ -113,7 +115,8 @@ impl Default for Config {
             operators_only: false,
             accept_env: text(&["LANG", "LC_*", "TERM", "COLORTERM"]),
             tcp_forwarding: Forwarding { local: true, remote: true },
-            stream_forwarding: true,
+            stream_forwarding: Forwarding { local: true, remote: true },
+            agent_forwarding: true,
             gateway: Gateway::No,
             tty: true,
             banner: None,
@@ -260,18 +263,10 @@ pub fn read(text: &str) -> (Config, Vec<ConfigError>) {
             "denyusers" => lists(&mut config.deny_users, &line),
             "acceptenv" => lists(&mut config.accept_env, &line),
             "allowtcpforwarding" => line.forwarding().map(|allowed| config.tcp_forwarding = allowed),
-            "allowstreamlocalforwarding" => match line.one() {
-                Ok("local") => {
-                    config.stream_forwarding = true;
-                    Ok(())
-                }
-                Ok("no") => {
-                    config.stream_forwarding = false;
-                    Ok(())
-                }
-                Ok(_) => Err(line.wrong("local or no")),
-                Err(error) => Err(error),
-            },
+            "allowstreamlocalforwarding" => {
+                line.forwarding().map(|allowed| config.stream_forwarding = allowed)
+            }
+            "allowagentforwarding" => line.flag("yes or no").map(|flag| config.agent_forwarding = flag),
             "gatewayports" => line.gateway().map(|gateway| config.gateway = gateway),
             "permittty" => line.flag("yes or no").map(|flag| config.tty = flag),
             "banner" => {

@@ -1,7 +1,8 @@
 //! The server: one thread, all clients in it.
 //!
 //! Privileges: this process is root. A client's programs are started as its user (`process`),
-//! its UNIX sockets are connected by a process of its user (`forward`), and TCP ports below 1024
+//! its UNIX sockets are connected and listened on by
+//! processes of its user (`forward`, `unix`), and TCP ports below 1024
 //! are not listened on for it.
 
 mod connection;
@@ -11,7 +12,10 @@ mod keys;
 mod login;
 mod modes;
 mod process;
+#[cfg(any(test, feature = "replay"))]
+pub mod replay;
 mod session;
+mod unix;
 mod wire;
 
 pub use control::{Answer, Question, SOCKET};
