@@ -95,8 +95,6 @@ impl Trust {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
-
     use super::*;
 
     #[test]
