@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         patience: Duration::from_secs(1),
         // A unit with these words as its description is a defect of PID 1.
         fault: Some(|said| {
-            assert!(!(said.starts_with("Started ") && said.ends_with(" - a defect.")), "a planted defect")
+            assert!(!(said.starts_with("Started ") && said.ends_with(" - a defect.")), "a planted defect");
         }),
     })?;
     std::fs::write(folder.join("outcome"), format!("{:?}", outcome.end))?;
