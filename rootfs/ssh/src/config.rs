@@ -141,7 +141,8 @@ impl Config {
             operators_only: true,
             root_login: false,
             tcp_forwarding: Forwarding { local: false, remote: false },
-            stream_forwarding: false,
+            stream_forwarding: Forwarding { local: false, remote: false },
+            agent_forwarding: false,
             gateway: Gateway::No,
             ..self
         }

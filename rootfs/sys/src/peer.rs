@@ -43,7 +43,6 @@ pub fn groups(socket: &impl AsFd) -> io::Result<Vec<u32>> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
 
     use super::*;
     use std::os::unix::net::UnixStream;
