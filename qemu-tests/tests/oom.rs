@@ -17,10 +17,12 @@ fn too_much_memory_ends_a_service_by_its_policy_and_boot_limits_end_with_the_boo
              [Install]\nWantedBy=multi-user.target\n"
         )
     };
-    // The kernel tells nobody of a changed weight, so the service looks again.
+    // The boot waits for what is before a start. The kernel tells nobody of a changed weight, so the service
+    // looks again.
     let weights = "[Service]\nCPUWeight=50\nStartupCPUWeight=900\nStandardOutput=journal+console\n\
-                   ExecStart=/usr/bin/busybox sh -c \"f=/sys/fs/cgroup/system.slice/weights.service/cpu.weight; \
-                   echo weight `busybox cat $$f` at first; while busybox grep -q 900 $$f; do busybox usleep 100000; done; \
+                   Environment=f=/sys/fs/cgroup/system.slice/weights.service/cpu.weight\n\
+                   ExecStartPre=/usr/bin/busybox sh -c \"echo weight `busybox cat $$f` at first\"\n\
+                   ExecStart=/usr/bin/busybox sh -c \"while busybox grep -q 900 $$f; do busybox usleep 100000; done; \
                    echo weight `busybox cat $$f` then\"\n[Install]\nWantedBy=multi-user.target\n";
     let user_data = document(&[
         ("weights.service", weights),
@@ -39,7 +41,7 @@ fn too_much_memory_ends_a_service_by_its_policy_and_boot_limits_end_with_the_boo
     for line in [
         "stop stops in order",
         "stop ended with oom-kill",
-        "kill ended with oom-kill",
+        "kill.service: failed with result 'oom-kill'",
         "it goes on",
         "weight 900 at first",
         "weight 50 then",
