@@ -77,7 +77,7 @@ units:
       StandardError=journal+console
       ExecStart=/usr/bin/busybox sh -c \"host networkd-wait-online -i bond0:routable -i ipv0:routable -i port0:enslaved -i port1:enslaved; \\
         cd /sys/class/net/bond0/bonding; busybox grep . mode miimon updelay downdelay fail_over_mac primary_reselect resend_igmp slaves; \\
-        cd /sys/class/net/br0/bridge; busybox grep . vlan_filtering default_pvid; busybox ip -4 -o address; networkctl list; echo looked\"
+        cd /sys/class/net/br0/bridge; busybox grep . vlan_filtering default_pvid; busybox ip -4 -o address; networkctl list; journalctl -u systemd-networkd -o cat -n 20; echo looked\"
       [Install]
       WantedBy=multi-user.target
 ";

@@ -6,7 +6,7 @@ use super::report::{self, Report};
 use super::{Daemon, log, now};
 use crate::config::netdev::{Kind, Netdev, Tun};
 use crate::config::network::Activation;
-use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
+use crate::netlink::message::{self, IFF_LOOPBACK, LinkChange};
 use crate::netlink::rule::{self, Rule};
 use crate::plan::{self, Change, Content};
 use nix::errno::Errno;
@@ -170,15 +170,17 @@ impl Daemon {
         let Some(state) = self.links.get(&index) else { return };
         let Some(master) = state.managed().and_then(|network| network.master.clone()) else { return };
         let Some(of) = self.links.values().find(|other| other.link.name == master) else { return };
-        let (is_bond, up, of) = (of.link.kind == "bond", state.link.flags & IFF_UP != 0, of.link.index);
+        let (is_bond, of) = (of.link.kind == "bond", of.link.index);
         if state.link.master == Some(of) {
             return;
         }
-        if is_bond && up {
-            // The kernel takes into a bond only what is off.
+        if is_bond {
+            // The kernel takes into a bond only what is off; what is known of the port may be of before.
             self.change(index, &LinkChange { up: Some(false), ..LinkChange::default() });
         }
-        self.change(index, &LinkChange { master: Some(of), up: Some(true), ..LinkChange::default() });
+        self.change(index, &LinkChange { master: Some(of), ..LinkChange::default() });
+        // In a message of its own: before Linux 6.2 the kernel would switch it on first.
+        self.change(index, &LinkChange { up: Some(true), ..LinkChange::default() });
     }
 
     fn change(&mut self, index: u32, change: &LinkChange) {
