@@ -70,11 +70,11 @@ const SHELLS: [&str; 4] = ["/bin/bash", "/bin/zsh", "/bin/ash", "/bin/sh"];
 /// Looks at the host.
 pub fn gather(environment: BTreeMap<String, String>, terminal: bool) -> Facts {
     let (uid, gid) = (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw());
-    let user = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
+    // getpwuid(3) loads libraries, which a static program cannot.
+    let user = user_name(&fs::read_to_string("/etc/passwd").unwrap_or_default(), uid);
     let mounts = sys::mount::mounts().unwrap_or_default();
-    let unified_cgroups = mounts
-        .iter()
-        .any(|mount| mount.target == Path::new("/sys/fs/cgroup") && mount.fs_type == "cgroup2");
+    let unified_cgroups =
+        mounts.iter().any(|mount| mount.target == Path::new("/sys/fs/cgroup") && mount.fs_type == "cgroup2");
     Facts {
         uid,
         gid,
@@ -130,6 +130,15 @@ fn ranges(uid: u32, user: Option<&str>, path: &str) -> Option<(Range, Range)> {
     Some((read("/etc/subuid")?, read("/etc/subgid")?))
 }
 
+/// The name of a user in the text of /etc/passwd.
+fn user_name(text: &str, uid: u32) -> Option<String> {
+    text.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
+    })
+}
+
 /// The first range of a user in the text of /etc/subuid.
 fn range(text: &str, uid: u32, user: Option<&str>) -> Option<Range> {
     text.lines().find_map(|line| {
@@ -143,12 +152,11 @@ fn range(text: &str, uid: u32, user: Option<&str>) -> Option<Range> {
 
 /// A cgroup in which another can be made and processes be moved to.
 fn cgroup_place(mounts: &[sys::mount::MountPoint]) -> Result<CgroupPlace, String> {
-    let mount = mounts
-        .iter()
-        .find(|mount| mount.fs_type == "cgroup2")
-        .ok_or("cgroup v2 is not mounted")?;
-    let own = fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
-    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("this process is in no cgroup v2")?;
+    let mount = mounts.iter().find(|mount| mount.fs_type == "cgroup2").ok_or("cgroup v2 is not mounted")?;
+    let own =
+        fs::read_to_string("/proc/self/cgroup").map_err(|error| format!("/proc/self/cgroup: {error}"))?;
+    let own =
+        own.lines().find_map(|line| line.strip_prefix("0::/")).ok_or("this process is in no cgroup v2")?;
     let root = nix::unistd::geteuid().is_root();
     // The root may be anywhere; others only where a folder has been given to them.
     let parent = if root { mount.target.clone() } else { mount.target.join(own) };
@@ -162,7 +170,8 @@ fn cgroup_place(mounts: &[sys::mount::MountPoint]) -> Result<CgroupPlace, String
 
 /// Mount points with files of the host's own, the root left out.
 fn trees(mounts: &[sys::mount::MountPoint]) -> Vec<PathBuf> {
-    let outside = |path: &Path| ["/proc", "/sys", "/dev", "/run", "/tmp"].iter().any(|top| path.starts_with(top));
+    let outside =
+        |path: &Path| ["/proc", "/sys", "/dev", "/run", "/tmp"].iter().any(|top| path.starts_with(top));
     let mut found: Vec<PathBuf> = mounts
         .iter()
         .map(|mount| mount.target.clone())
@@ -192,6 +201,13 @@ mod tests {
         for (uid, user) in [(7, Some("bob")), (7, Some("empty")), (7, Some("huge")), (7, Some("broken"))] {
             assert_eq!(of(uid, user), None);
         }
+    }
+
+    #[test]
+    fn users_have_names() {
+        let text = "root:x:0:0:root:/root:/bin/sh\n+::::::\nanna:x:1000:1000::/home/anna:/bin/bash\n";
+        assert_eq!(user_name(text, 1000).as_deref(), Some("anna"));
+        assert_eq!(user_name(text, 7), None);
     }
 
     #[test]

@@ -20,7 +20,10 @@ fn main() -> ExitCode {
         ExitCode::from(code)
     };
     let Some(source) = &options.from else {
-        return fail(code::FAILED, &"no image is named, and there is no default yet\nhint: toolbox --from FOLDER, or --from host");
+        return fail(
+            code::FAILED,
+            &"no image is named, and there is no default yet\nhint: toolbox --from FOLDER, or --from host",
+        );
     };
     let image = match facts::image(source) {
         Ok(image) => image,

@@ -138,7 +138,11 @@ fn bind(text: &str) -> Result<Bind, String> {
     let absolute = |path: &str| {
         let path = PathBuf::from(path);
         let plain = path.is_absolute() && !path.components().any(|part| part.as_os_str() == "..");
-        if plain { Ok(path) } else { Err(format!("`{}` is not an absolute path without `..`", path.display())) }
+        if plain {
+            Ok(path)
+        } else {
+            Err(format!("`{}` is not an absolute path without `..`", path.display()))
+        }
     };
     let target = absolute(target)?;
     if target.parent().is_none() {
@@ -182,7 +186,11 @@ fn variable(text: &str) -> Result<(String, Option<String>), String> {
         Some((name, value)) => (name, Some(value.to_owned())),
         None => (text, None),
     };
-    if name.is_empty() { Err(format!("`{text}` has no name before `=`")) } else { Ok((name.to_owned(), value)) }
+    if name.is_empty() {
+        Err(format!("`{text}` has no name before `=`"))
+    } else {
+        Ok((name.to_owned(), value))
+    }
 }
 
 #[cfg(test)]

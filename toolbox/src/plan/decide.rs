@@ -13,8 +13,20 @@ use std::path::{Path, PathBuf};
 const HOST: &str = "/media/root";
 /// Variables of the caller that a box has too, and prefixes of such.
 const CARRIED: [&str; 14] = [
-    "TERM", "COLORTERM", "LANG", "LANGUAGE", "TZ", "NO_COLOR", "EDITOR", "http_proxy", "https_proxy", "no_proxy",
-    "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "LS_COLORS",
+    "TERM",
+    "COLORTERM",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "NO_COLOR",
+    "EDITOR",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "LS_COLORS",
 ];
 /// The kernel's limit, `__NEW_UTS_LEN`, <linux/utsname.h>.
 const HOST_NAME_MAX: usize = 64;
@@ -285,7 +297,8 @@ fn steps(
     if own(Namespace::Net) {
         steps.push(Step::Sys);
     } else {
-        steps.push(bind("/sys", "/sys", all, !all));
+        // A user cannot have what another's mounts below hide.
+        steps.push(bind("/sys", "/sys", all || own(Namespace::User), !all));
     }
     if facts.unified_cgroups && own(Namespace::Cgroup) && !all {
         steps.push(Step::Cgroups);

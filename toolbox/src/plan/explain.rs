@@ -31,7 +31,10 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
         for (what, maps) in [("users", &ids.users), ("groups", &ids.groups)] {
             for map in maps {
                 let IdMap { inside, outside, count } = map;
-                writeln!(text, "{what:<13} {count} from {inside} in the box are those from {outside} outside, by {by}")?;
+                writeln!(
+                    text,
+                    "{what:<13} {count} from {inside} in the box are those from {outside} outside, by {by}"
+                )?;
             }
         }
     }
@@ -59,11 +62,14 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
         writeln!(text, "variable      {name}={value}")?;
     }
     writeln!(text, "folder        {}", plan.working_dir.display())?;
-    writeln!(text, "terminal      {}", if plan.terminal { "the box's own" } else { "none; streams are passed through" })?;
+    writeln!(
+        text,
+        "terminal      {}",
+        if plan.terminal { "the box's own" } else { "none; streams are passed through" }
+    )?;
     writeln!(text, "command       {}", plan.command.join(" "))?;
     plan.notes.iter().try_for_each(|note| writeln!(text, "note          {note}"))
 }
-
 
 fn describe(step: &Step) -> String {
     let mode = |read_only: &bool| if *read_only { "read-only" } else { "writable" };

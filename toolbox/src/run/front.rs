@@ -12,6 +12,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{pipe2, read, write};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 /// Signals that are passed on to the command.
 const PASSED: [Signal; 8] = [
@@ -25,6 +26,9 @@ const PASSED: [Signal; 8] = [
     Signal::SIGALRM,
 ];
 
+/// What a command may take to end when its terminal is gone.
+const GRACE: Duration = Duration::from_secs(1);
+
 /// Runs a box to its end; gives the command's exit code, 128 and more for a signal.
 ///
 /// # Errors
@@ -34,10 +38,12 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     let mut mask = SigSet::empty();
     PASSED.iter().chain([&Signal::SIGWINCH, &Signal::SIGCHLD]).for_each(|signal| mask.add(*signal));
     mask.thread_block().doing("block signals")?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).doing("make a signalfd")?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .doing("make a signalfd")?;
     let (events, box_events) = wire::pair().doing("make a socket")?;
     let (control_end, control) = pipe2(OFlag::O_CLOEXEC).doing("make a pipe")?;
-    let terminal = if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
+    let terminal =
+        if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
     let folder = plan.cgroup.as_ref().map(cgroup::folder);
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
     let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
@@ -45,7 +51,7 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
         monitor::main(plan, &program, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
     };
     drop((box_events, control_end));
-    let mut front = Front { events, control, signals, terminal, master: None, outcome: None };
+    let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };
     let result = front.relay();
     if let Some(terminal) = &front.terminal {
         terminal.restore();
@@ -68,6 +74,8 @@ struct Front {
     terminal: Option<Terminal>,
     master: Option<OwnedFd>,
     outcome: Option<Result<u8, RunError>>,
+    /// When the terminal is gone: until when the command may end by itself.
+    deadline: Option<Instant>,
 }
 
 impl Front {
@@ -89,11 +97,17 @@ impl Front {
                         fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
                     }
                 }
-                match poll(&mut fds, PollTimeout::NONE) {
+                let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let timeout = left.map_or(PollTimeout::NONE, |left| {
+                    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+                });
+                match poll(&mut fds, timeout) {
                     Err(Errno::EINTR) => continue,
+                    Ok(0) => return Ok(()),
                     other => other.doing("wait")?,
                 };
-                let flags: Vec<PollFlags> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+                let flags: Vec<PollFlags> =
+                    fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
                 let any = |index: usize| flags.get(index).is_some_and(|flags| !flags.is_empty());
                 ([any(0), any(1), any(2), any(3)], flags.get(2).copied().unwrap_or(PollFlags::empty()))
             };
@@ -108,14 +122,19 @@ impl Front {
                 {
                     pending.drain(..count);
                 }
-                if wanted.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR) && !self.show()? {
+                if wanted.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+                    && !self.show()?
+                {
                     self.master = None;
                 }
             }
             if input {
                 let mut buffer = [0; 4096];
                 match read(stdin.as_fd(), &mut buffer) {
-                    Ok(0) | Err(Errno::EIO) => input_open = false,
+                    Ok(0) | Err(Errno::EIO) => {
+                        input_open = false;
+                        self.hang_up();
+                    }
                     Ok(count) => pending.extend(&buffer[..count]),
                     Err(Errno::EINTR | Errno::EAGAIN) => {}
                     Err(error) => return Err(error).doing("read from the terminal"),
@@ -142,7 +161,7 @@ impl Front {
             }
             Event::Ended(code) => {
                 self.outcome.get_or_insert(Ok(code));
-            },
+            }
             Event::Failed(code, text) => {
                 self.outcome.get_or_insert(Err(match code {
                     code::NOT_EXECUTABLE => RunError::NotExecutable(text),
@@ -171,7 +190,10 @@ impl Front {
                         Err(Errno::EINTR) => {}
                         Err(Errno::EAGAIN) => {
                             let stdout = io::stdout();
-                            let _ = poll(&mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)], PollTimeout::NONE);
+                            let _ = poll(
+                                &mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)],
+                                PollTimeout::NONE,
+                            );
                         }
                         Err(error) => return Err(error).doing("write to the terminal"),
                     }
@@ -181,13 +203,21 @@ impl Front {
         }
     }
 
-    fn pass_signals(&self) {
+    /// The user's terminal is gone: the command is told, and ended soon if that does not end it.
+    fn hang_up(&mut self) {
+        let _ = write(&self.control, &[Signal::SIGHUP as u8]);
+        self.deadline.get_or_insert(Instant::now() + GRACE);
+    }
+
+    fn pass_signals(&mut self) {
         while let Ok(Some(info)) = self.signals.read_signal() {
             let signal = info.ssi_signo as i32;
             if signal == Signal::SIGWINCH as i32 {
                 if let (Some(terminal), Some(master)) = (&self.terminal, &self.master) {
                     terminal.share_size(master);
                 }
+            } else if signal == Signal::SIGHUP as i32 && self.terminal.is_some() {
+                self.hang_up();
             } else if signal != Signal::SIGCHLD as i32 {
                 // A monitor that is gone is seen by the events' end.
                 let _ = write(&self.control, &[signal as u8]);

@@ -39,7 +39,8 @@ fn live(plan: &Plan, program: &BpfProgram, go: &OwnedFd, events: &OwnedFd) -> Re
     let _ = rustix::thread::set_name(c"toolbox-init");
     nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
     if own(Namespace::Cgroup) {
-        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP).map_err(at("make a cgroup namespace"))?;
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+            .map_err(at("make a cgroup namespace"))?;
     }
     // Refused where a single id is mapped; there are no groups then that could be used.
     let _ = nix::unistd::setgroups(&[]);
@@ -97,8 +98,11 @@ fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
     let master = rustix::fs::open("/dev/ptmx", flags, rustix::fs::Mode::empty())
         .map_err(|error| format!("open /dev/ptmx: {error}"))?;
     rustix::pty::unlockpt(&master).map_err(|error| format!("unlock the terminal: {error}"))?;
-    let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-        .map_err(|error| format!("open the terminal: {error}"))?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )
+    .map_err(|error| format!("open the terminal: {error}"))?;
     wire::terminal(events, &master).map_err(|error| format!("send the terminal: {error}"))?;
     Ok(slave)
 }
@@ -112,7 +116,8 @@ fn start(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>, events: &Ow
         }
         Failure::Command(error) => {
             let name = plan.command.first().map_or("", String::as_str);
-            let code = if error.kind() == io::ErrorKind::NotFound { code::NOT_FOUND } else { code::NOT_EXECUTABLE };
+            let code =
+                if error.kind() == io::ErrorKind::NotFound { code::NOT_FOUND } else { code::NOT_EXECUTABLE };
             wire::failed(events, code, &format!("{name}: {error}"));
             code
         }
@@ -148,9 +153,8 @@ fn prepare(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>) -> Result
         rustix::stdio::dup2_stderr(slave).map_err(|error| ("take the terminal", error))?;
     }
     sys::fork::close_on_exec().map_err(|error| ("keep descriptors back", error))?;
-    nix::unistd::chdir(&plan.working_dir).map_err(|error| {
-        Failure::Step(format!("--workdir {}: {error}", plan.working_dir.display()))
-    })?;
+    nix::unistd::chdir(&plan.working_dir)
+        .map_err(|error| Failure::Step(format!("--workdir {}: {error}", plan.working_dir.display())))?;
     let keep = plan.capabilities.0;
     for one in CapabilitySet::all().iter().filter(|one| !keep.contains(*one)) {
         // EINVAL: newer than the kernel.
@@ -185,7 +189,8 @@ fn is_shell(plan: &Plan) -> bool {
 fn loopback_up() -> nix::Result<()> {
     use nix::libc::{IFF_UP, NLM_F_REQUEST, RTM_NEWLINK};
     use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
     let mut message = [0_u8; 32];
     message[..4].copy_from_slice(&32_u32.to_ne_bytes());
     message[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());

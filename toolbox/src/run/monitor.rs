@@ -86,7 +86,8 @@ fn watch(
 
 /// Passes signals on until the box has ended, or the front has.
 fn forward(child: i32, control: &OwnedFd) -> Result<(), Failure> {
-    let pid = rustix::process::Pid::from_raw(child).ok_or(("name the box", io::ErrorKind::InvalidData.into()))?;
+    let pid =
+        rustix::process::Pid::from_raw(child).ok_or(("name the box", io::ErrorKind::InvalidData.into()))?;
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|error| ("watch the box", error.into()))?;
     loop {

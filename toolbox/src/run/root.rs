@@ -105,7 +105,11 @@ impl Maker {
             Step::Root { source, read_only } => {
                 let source = below(HOST, source);
                 let upper = if *read_only { "" } else { ",upperdir=/upper,workdir=/work" };
-                self.overlay(&format!("lowerdir={LAYER}:{}{upper}", source.display()), Path::new(ROOT), &source)
+                self.overlay(
+                    &format!("lowerdir={LAYER}:{}{upper}", source.display()),
+                    Path::new(ROOT),
+                    &source,
+                )
             }
             Step::Layer { path } => Self::layer(self, number, path),
             Step::Devices { nodes } => self.devices(nodes),
@@ -121,7 +125,8 @@ impl Maker {
             Step::Proc => {
                 let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
                 let target = below(ROOT, Path::new("/proc"));
-                mount(Some("proc"), &target, Some("proc"), flags, None::<&str>).at("mount", Path::new("/proc"))
+                mount(Some("proc"), &target, Some("proc"), flags, None::<&str>)
+                    .at("mount", Path::new("/proc"))
             }
             Step::Sys => read_only_api("sysfs", "/sys"),
             Step::Cgroups => read_only_api("cgroup2", "/sys/fs/cgroup"),
@@ -175,7 +180,8 @@ impl Maker {
                 return Ok(());
             }
         }
-        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let flags =
+            OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(rustix::fs::CWD, &source, flags).at("take", path)?;
         sys::mount::make_tree_read_only(&tree).at("protect", path)?;
         put(&tree, &place).at("put at", path)
@@ -189,7 +195,8 @@ impl Maker {
             if !self.foreign
                 && let Some((major, minor)) = number
             {
-                mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor)).at("make", &path)?;
+                mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor))
+                    .at("make", &path)?;
                 fs::set_permissions(&path, Permissions::from_mode(0o666)).at("make", &path)?;
                 continue;
             }
@@ -218,7 +225,8 @@ impl Maker {
         mount(Some("devpts"), &pts, Some("devpts"), flags, Some("newinstance,ptmxmode=0666,mode=0620"))
             .at("mount", &pts)?;
         let target = below(ROOT, base);
-        mount(Some(base), &target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>).at("bind", base)
+        mount(Some(base), &target, None::<&str>, MsFlags::MS_BIND | MsFlags::MS_REC, None::<&str>)
+            .at("bind", base)
     }
 }
 
@@ -237,7 +245,8 @@ fn device_number(name: &str) -> Option<(u64, u64)> {
 
 fn read_only_api(kind: &'static str, path: &str) -> Result<(), Failure> {
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some(kind), &below(ROOT, Path::new(path)), Some(kind), flags, None::<&str>).at("mount", Path::new(path))
+    mount(Some(kind), &below(ROOT, Path::new(path)), Some(kind), flags, None::<&str>)
+        .at("mount", Path::new(path))
 }
 
 /// An absolute path, below a folder.
@@ -252,7 +261,8 @@ fn resolved(path: &Path) -> Result<OwnedFd, Failure> {
 }
 
 fn open_root() -> Result<OwnedFd, Failure> {
-    rustix::fs::open(ROOT, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty()).at("open", Path::new(ROOT))
+    rustix::fs::open(ROOT, OFlags::PATH | OFlags::CLOEXEC, rustix::fs::Mode::empty())
+        .at("open", Path::new(ROOT))
 }
 
 fn open_in(root: &OwnedFd, path: &Path) -> rustix::io::Result<OwnedFd> {

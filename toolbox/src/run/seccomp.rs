@@ -5,7 +5,8 @@ use crate::plan::Seccomp;
 use nix::libc;
 use rustix::thread::CapabilitySet;
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule, TargetArch,
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+    TargetArch,
 };
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -74,8 +75,13 @@ fn default(capabilities: Capabilities) -> Result<BpfProgram, seccompiler::Backen
             .and_then(|condition| SeccompRule::new(vec![condition]))
     });
     rules.insert(libc::SYS_ioctl, typing.into_iter().collect::<Result<_, _>>()?);
-    SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::Errno(libc::EPERM as u32), TargetArch::x86_64)?
-        .try_into()
+    SeccompFilter::new(
+        rules,
+        SeccompAction::Allow,
+        SeccompAction::Errno(libc::EPERM as u32),
+        TargetArch::x86_64,
+    )?
+    .try_into()
 }
 
 /// Filters this process's calls from now on.

@@ -1,6 +1,8 @@
 //! What the box tells the front: messages on a SEQPACKET socket.
 
-use nix::sys::socket::{AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair};
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
+};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -29,7 +31,8 @@ pub(super) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn terminal(socket: &impl AsFd, master: &OwnedFd) -> nix::Result<()> {
     let rights = [master.as_raw_fd()];
     let control = [ControlMessage::ScmRights(&rights)];
-    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(b"t")], &control, MsgFlags::MSG_NOSIGNAL, None).map(drop)
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(b"t")], &control, MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
 }
 
 /// Says how the command ended. The front may be gone: then nobody needs to know.
