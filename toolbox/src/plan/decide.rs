@@ -132,9 +132,9 @@ fn namespaces(options: &Options, facts: &Facts) -> Result<Vec<Namespace>, Refusa
     // Links and devices belong to the host's user namespace.
     let foreign = own.contains(&User);
     match options.profile {
-        Profile::Net if foreign && !own.contains(&Net) => return Err(Refusal::NeedsRoot("net", "network")),
-        Profile::Disk if foreign => return Err(Refusal::NeedsRoot("disk", "block devices")),
-        Profile::All if foreign => return Err(Refusal::NeedsRoot("all", "network and devices")),
+        Profile::Net if foreign && !own.contains(&Net) => Err(Refusal::NeedsRoot("net", "network")),
+        Profile::Disk if foreign => Err(Refusal::NeedsRoot("disk", "block devices")),
+        Profile::All if foreign => Err(Refusal::NeedsRoot("all", "network and devices")),
         _ => Ok(own.into_iter().collect()),
     }
 }

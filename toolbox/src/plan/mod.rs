@@ -56,7 +56,7 @@ pub struct Ids {
     pub by_tools: bool,
 }
 
-/// A line of `uid_map`, user_namespaces(7).
+/// A line of `uid_map`, `user_namespaces(7)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct IdMap {
     /// The first id inside.

@@ -34,7 +34,7 @@ const GRACE: Duration = Duration::from_secs(1);
 /// # Errors
 /// See [`RunError`]. Whatever is returned, nothing of the box is left.
 pub fn run(plan: &Plan) -> Result<u8, RunError> {
-    let program = seccomp::compile(&plan.seccomp, plan.capabilities)?;
+    let filters = seccomp::compile(&plan.seccomp, plan.capabilities)?;
     let mut mask = SigSet::empty();
     PASSED.iter().chain([&Signal::SIGWINCH, &Signal::SIGCHLD]).for_each(|signal| mask.add(*signal));
     mask.thread_block().doing("block signals")?;
@@ -48,7 +48,7 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
     let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
         drop((events, control, signals));
-        monitor::main(plan, &program, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
+        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
     };
     drop((box_events, control_end));
     let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };

@@ -18,8 +18,8 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Init's life. `go` is readable when the monitor has done its part, and at its end when the monitor is gone.
-pub(super) fn main(plan: &Plan, program: &BpfProgram, go: &OwnedFd, events: &OwnedFd) -> ! {
-    let code = match live(plan, program, go, events) {
+pub(super) fn main(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> ! {
+    let code = match live(plan, filters, go, events) {
         Ok(code) => code,
         Err(text) => {
             wire::failed(events, code::FAILED, &text);
@@ -29,7 +29,7 @@ pub(super) fn main(plan: &Plan, program: &BpfProgram, go: &OwnedFd, events: &Own
     super::leave(code)
 }
 
-fn live(plan: &Plan, program: &BpfProgram, go: &OwnedFd, events: &OwnedFd) -> Result<u8, String> {
+fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> Result<u8, String> {
     let own = |kind| plan.namespaces.contains(&kind);
     let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
@@ -57,9 +57,8 @@ fn live(plan: &Plan, program: &BpfProgram, go: &OwnedFd, events: &OwnedFd) -> Re
     mask.add(Signal::SIGCHLD);
     mask.thread_block().map_err(at("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
-    let command = match sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? {
-        Some(command) => command,
-        None => start(plan, program, slave.as_ref(), events),
+    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+        start(plan, filters, slave.as_ref(), events);
     };
     drop(slave);
     let code = attend(command, &signals)?;
@@ -108,8 +107,8 @@ fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
 }
 
 /// The command's process, up to the command.
-fn start(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
-    let code = match execute(plan, program, slave) {
+fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
+    let code = match execute(plan, filters, slave) {
         Failure::Step(text) => {
             wire::failed(events, code::FAILED, &text);
             code::FAILED
@@ -136,14 +135,14 @@ impl<E: std::fmt::Display> From<(&str, E)> for Failure {
     }
 }
 
-fn execute(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>) -> Failure {
-    match prepare(plan, program, slave) {
+fn execute(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Failure {
+    match prepare(plan, filters, slave) {
         Err(failure) => failure,
         Ok(mut command) => Failure::Command(command.exec()),
     }
 }
 
-fn prepare(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>) -> Result<Command, Failure> {
+fn prepare(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Result<Command, Failure> {
     nix::unistd::setsid().map_err(|error| ("make a session", error))?;
     SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error))?;
     if let Some(slave) = slave {
@@ -170,7 +169,7 @@ fn prepare(plan: &Plan, program: &BpfProgram, slave: Option<&OwnedFd>) -> Result
     rustix::thread::set_capabilities(None, sets).map_err(|error| ("set the capabilities", error))?;
     rustix::thread::set_no_new_privs(true).map_err(|error| ("forbid new privileges", error))?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| ("follow init", error))?;
-    seccomp::apply(program).map_err(|error| ("filter the system calls", error))?;
+    seccomp::apply(filters).map_err(|error| ("filter the system calls", error))?;
     let name = plan.command.first().map_or("", String::as_str);
     let mut command = Command::new(name);
     command.args(&plan.command[1..]).env_clear().envs(&plan.environment);
@@ -185,7 +184,7 @@ fn is_shell(plan: &Plan) -> bool {
     plan.terminal && plan.command.len() == 1 && plan.environment.get("SHELL") == plan.command.first()
 }
 
-/// RTM_NEWLINK for link 1 with IFF_UP, rtnetlink(7).
+/// `RTM_NEWLINK` for link 1 with `IFF_UP`, rtnetlink(7).
 fn loopback_up() -> nix::Result<()> {
     use nix::libc::{IFF_UP, NLM_F_REQUEST, RTM_NEWLINK};
     use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};

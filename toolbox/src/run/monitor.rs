@@ -19,13 +19,13 @@ use std::process::{Command, Stdio};
 /// The monitor's life.
 pub(super) fn main(
     plan: &Plan,
-    program: &BpfProgram,
+    filters: &[BpfProgram],
     folder: Option<&Path>,
     terminal: Option<&Terminal>,
     control: &OwnedFd,
     events: &OwnedFd,
 ) -> ! {
-    if let Err((doing, error)) = watch(plan, program, folder, control, events) {
+    if let Err((doing, error)) = watch(plan, filters, folder, control, events) {
         wire::failed(events, code::FAILED, &format!("{doing}: {error}"));
     }
     if let Some(folder) = folder
@@ -44,7 +44,7 @@ type Failure = (&'static str, io::Error);
 
 fn watch(
     plan: &Plan,
-    program: &BpfProgram,
+    filters: &[BpfProgram],
     folder: Option<&Path>,
     control: &OwnedFd,
     events: &OwnedFd,
@@ -65,7 +65,7 @@ fn watch(
     let early = if cgroups { flags & !Namespace::Cgroup.clone_flag() } else { flags };
     let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
         drop(go);
-        init::main(plan, program, &go_end, events);
+        init::main(plan, filters, &go_end, events);
     };
     drop(go_end);
     let ready = match folder {

@@ -12,9 +12,8 @@ pub(super) fn end_all() {
         for child in children() {
             let _ = sys::process::kill(child, nix::libc::SIGKILL);
         }
-        match waitpid(None, Some(WaitPidFlag::__WALL)) {
-            Err(Errno::ECHILD) => return,
-            Ok(_) | Err(_) => {}
+        if waitpid(None, Some(WaitPidFlag::__WALL)) == Err(Errno::ECHILD) {
+            return;
         }
     }
 }

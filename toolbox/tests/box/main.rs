@@ -2,6 +2,8 @@
 //!
 //! Needs root, and Debian's busybox-static.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 mod leaks;
 mod sight;
 mod streams;

@@ -150,4 +150,17 @@ fn system_calls_that_no_tool_needs_are_refused() {
         effective(&["--cap-drop", "all", "--cap-add", "chown,net_raw"]),
         "CapEff:\t0000000000002001\n"
     );
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let profile = r#"{"defaultAction":"SCMP_ACT_ALLOW","syscalls":[
+        {"names":["mkdir","mkdirat"],"action":"SCMP_ACT_ERRNO","errnoRet":28},
+        {"names":["sethostname"],"action":"SCMP_ACT_KILL_PROCESS"}]}"#;
+    fs::write(file.path(), profile).unwrap();
+    let option = ["--seccomp", file.path().to_str().unwrap()];
+    let output = root.run(&option, &["mkdir", "/x"]);
+    assert!(complaint(&output).contains("No space left"), "{output:?}");
+    assert_eq!(root.run(&option, &["hostname", "x"]).status.code(), Some(128 + 31), "SIGSYS");
+    fs::write(file.path(), "{}").unwrap();
+    let output = root.run(&option, &["true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(complaint(&output).contains("defaultAction"), "{output:?}");
 }

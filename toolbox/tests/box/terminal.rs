@@ -85,8 +85,10 @@ fn a_shell_has_a_terminal_with_size_jobs_and_signals() {
     person.types("sh -c 'echo Y$((1+1))Y; sleep 1000'\n");
     person.sees("Y2Y");
     person.types("\x1a");
-    person.types("jobs; kill %1; echo Z$((1+1))Z\n");
+    person.types("jobs; kill -9 %1; wait; echo Z$((1+1))Z\n");
     person.sees("Stopped");
+    person.types("echo Q$((1+1))Q\n");
+    person.sees("Q2Q");
     person.types("exit 9\n");
     assert_eq!(person.child.wait().unwrap().code(), Some(9));
     assert!(person.is_cooked());

@@ -1,5 +1,7 @@
 //! Filters of system calls: seccomp(2), by the library of Firecracker.
 
+mod profile;
+
 use crate::capabilities::Capabilities;
 use crate::plan::Seccomp;
 use nix::libc;
@@ -52,13 +54,21 @@ const GUARDED: &[(i64, CapabilitySet)] = &[
     (libc::SYS_ioperm, CapabilitySet::SYS_RAWIO),
 ];
 
-/// The program of a filter; an empty one filters nothing.
-pub(super) fn compile(seccomp: &Seccomp, capabilities: Capabilities) -> Result<BpfProgram, ProfileError> {
+/// The programs of a filter, in the order in which they are put in place; none filters nothing.
+pub(super) fn compile(
+    seccomp: &Seccomp,
+    capabilities: Capabilities,
+) -> Result<Vec<BpfProgram>, ProfileError> {
     match seccomp {
-        Seccomp::Off => Ok(BpfProgram::new()),
-        Seccomp::Default => default(capabilities).map_err(|error| ProfileError::Filter(error.to_string())),
+        Seccomp::Off => Ok(Vec::new()),
+        Seccomp::Default => default(capabilities)
+            .map(|program| vec![program])
+            .map_err(|error| ProfileError::Filter(error.to_string())),
         Seccomp::File(path) => {
-            Err(ProfileError::File { path: path.clone(), why: "files are not supported yet".to_owned() })
+            let wrong = |why: String| ProfileError::File { path: path.clone(), why };
+            let text = std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?;
+            let kernel = rustix::system::uname();
+            profile::compile(&text, capabilities, &kernel.release().to_string_lossy()).map_err(wrong)
         }
     }
 }
@@ -85,6 +95,6 @@ fn default(capabilities: Capabilities) -> Result<BpfProgram, seccompiler::Backen
 }
 
 /// Filters this process's calls from now on.
-pub(super) fn apply(program: &BpfProgram) -> Result<(), seccompiler::Error> {
-    if program.is_empty() { Ok(()) } else { seccompiler::apply_filter(program) }
+pub(super) fn apply(programs: &[BpfProgram]) -> Result<(), seccompiler::Error> {
+    programs.iter().try_for_each(|program| seccompiler::apply_filter(program))
 }
