@@ -45,7 +45,7 @@ impl Namespace {
 
 impl fmt::Display for Namespace {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
+        formatter.pad(match self {
             Self::Mount => "mount",
             Self::Uts => "uts",
             Self::Cgroup => "cgroup",

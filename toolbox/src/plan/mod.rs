@@ -2,6 +2,8 @@
 
 mod decide;
 mod explain;
+#[cfg(test)]
+mod tests;
 
 pub use decide::{Refusal, decide};
 pub use explain::{explain, json};
