@@ -113,7 +113,10 @@ impl StoreError {
         Some(match self {
             Self::NoSpace { .. } => "free space there, with `toolbox gc` for one; the next try starts anew",
             Self::Quota { .. } => "remove images with `toolbox rm`, or ask for a larger quota",
-            Self::Archive { source: ApplyError::Unpack(UnpackError::Bytes { .. } | UnpackError::Entries { .. }), .. }
+            Self::Archive {
+                source: ApplyError::Unpack(UnpackError::Bytes { .. } | UnpackError::Entries { .. }),
+                ..
+            }
             | Self::Unpack { source: UnpackError::Bytes { .. } | UnpackError::Entries { .. }, .. } => {
                 "if the image is to be trusted, raise the limits"
             }

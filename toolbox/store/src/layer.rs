@@ -71,7 +71,8 @@ fn content<R: BufRead>(
         let mut done = 0;
         while done < *length {
             let mut piece = reader.content(length - done)?;
-            let written = piece.bytes().and_then(|bytes| file.write_all_at(bytes, offset + done).map(|()| bytes.len()));
+            let written =
+                piece.bytes().and_then(|bytes| file.write_all_at(bytes, offset + done).map(|()| bytes.len()));
             let count = written.map_err(|source| cannot(entry, "cannot write it", source))?;
             done += count as u64;
             drop(piece);
@@ -118,12 +119,7 @@ impl Own {
 }
 
 /// Does what a whiteout says; gives whether the entry is one.
-fn whiteout(
-    entry: &Entry,
-    writer: &mut Writer,
-    own: &Own,
-    whiteouts: Whiteouts,
-) -> Result<bool, ApplyError> {
+fn whiteout(entry: &Entry, writer: &mut Writer, own: &Own, whiteouts: Whiteouts) -> Result<bool, ApplyError> {
     let failed = |source| UnpackError::Path { path: shown(&entry.path), source };
     let parts = tree::parts(&entry.path, writer.depth()).map_err(failed)?;
     let Some((name, above)) = parts.split_last() else { return Ok(false) };

@@ -23,4 +23,3 @@ pub use source::{Source, SourceError};
 pub use store::{Config, Freed, Held, Image, ImageId, Progress, Stage, Store};
 pub use tree::{Limits, Notes, Ownership, Policy};
 pub use unpacked::{Finished, Packing, Unpacked};
-

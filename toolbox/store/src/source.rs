@@ -69,9 +69,7 @@ impl SourceError {
     /// What a person can try.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Empty(_) => {
-                Some("for example: tools.tar.zst, dir:/srv/root, disk.qcow2#SLOT-A, debian:12")
-            }
+            Self::Empty(_) => Some("for example: tools.tar.zst, dir:/srv/root, disk.qcow2#SLOT-A, debian:12"),
             Self::Unsupported { .. } => Some("pack it again with zstd, xz or gzip"),
             Self::Unknown { .. } | Self::Io { .. } => None,
         }
@@ -227,7 +225,9 @@ fn tagged_archive(
 /// A path, and what is behind its `#` unless that belongs to the name of a file that is there.
 fn partition<'t>(text: &'t str, exists: &impl Fn(&Path) -> bool) -> (&'t str, Option<String>) {
     match text.rsplit_once('#') {
-        Some((path, label)) if !label.is_empty() && !exists(Path::new(text)) => (path, Some(label.to_owned())),
+        Some((path, label)) if !label.is_empty() && !exists(Path::new(text)) => {
+            (path, Some(label.to_owned()))
+        }
         _ => (text, None),
     }
 }

@@ -45,7 +45,11 @@ fn what_leads_out_is_refused_and_what_does_not_stays_inside() {
         ("parent", tar().file("../victim/file", "x"), "has a `..`"),
         ("parent within", tar().file("a/../../victim/file", "x"), "has a `..`"),
         ("parent folder", tar().folder(".."), "has a `..`"),
-        ("parent in a long name", tar().raw(b'L', b"l", b"", 0, b"../victim/file\0").file("x", "x"), "has a `..`"),
+        (
+            "parent in a long name",
+            tar().raw(b'L', b"l", b"", 0, b"../victim/file\0").file("x", "x"),
+            "has a `..`",
+        ),
         ("parent in pax", tar().pax(&[("path", b"../victim/file")]).file("x", "x"), "has a `..`"),
         ("NUL in pax", tar().pax(&[("path", b"a\0b")]).file("x", "x"), "extended header is malformed"),
         ("hard link out", tar().hard("in", "../victim/file"), "has a `..`"),
@@ -67,7 +71,8 @@ fn what_leads_out_is_refused_and_what_does_not_stays_inside() {
         ("cut", Tar(tar().file("x", "content").0[..700].to_vec()), "in the middle of an entry"),
     ];
     for (what, archive, cause) in refused {
-        let (result, _) = outcome(&archive.end(), keep(), Whiteouts::Literal);
+        let archive = if what == "cut" { archive.0 } else { archive.end() };
+        let (result, _) = outcome(&archive, keep(), Whiteouts::Literal);
         match (what, result) {
             // A trailing slash makes a folder of a file without a type: then it is the root itself.
             ("root as a file", Ok(())) => {}
@@ -81,18 +86,42 @@ fn what_leads_out_is_refused_and_what_does_not_stays_inside() {
 fn what_stays_inside_is_made_there() {
     let made: [(&str, Tar, &str); 13] = [
         ("absolute path", tar().file("/etc/x", "x"), " 40755\netc 40755\netc/x 100644"),
-        ("through a link out", tar().link("a", "../../victim").file("a/file", "x"), " 40755\na 120777\nvictim 40755\nvictim/file 100644"),
-        ("through an absolute link", tar().link("a", "/etc").file("a/x", "x"), " 40755\na 120777\netc 40755\netc/x 100644"),
-        ("through two links", tar().link("a", "/").link("b", "a/a").file("b/x", "x"), " 40755\na 120777\nb 120777\nx 100644"),
+        (
+            "through a link out",
+            tar().link("a", "../../victim").file("a/file", "x"),
+            " 40755\na 120777\nvictim 40755\nvictim/file 100644",
+        ),
+        (
+            "through an absolute link",
+            tar().link("a", "/etc").file("a/x", "x"),
+            " 40755\na 120777\netc 40755\netc/x 100644",
+        ),
+        (
+            "through two links",
+            tar().link("a", "/").link("b", "a/a").file("b/x", "x"),
+            " 40755\na 120777\nb 120777\nx 100644",
+        ),
         ("over a link out", tar().link("file", "../victim/file").file("file", "x"), " 40755\nfile 100644"),
-        ("folder over a link out", tar().link("a", "../victim").folder("a").file("a/file", "x"), " 40755\na 40755\na/file 100644"),
+        (
+            "folder over a link out",
+            tar().link("a", "../victim").folder("a").file("a/file", "x"),
+            " 40755\na 40755\na/file 100644",
+        ),
         ("below a file", tar().file("a", "x").file("a/b", "y"), " 40755\na 40755\na/b 100644"),
         ("a file over a folder", tar().file("a/b/c", "x").file("a", "y"), " 40755\na 100644"),
         ("a folder over a file", tar().file("a", "x").folder("a"), " 40755\na 40755"),
         ("later wins", tar().file("a", "x").file("a", "longer").link("a", "b"), " 40755\na 120777"),
         ("hard link to itself", tar().file("a", "x").hard("a", "a"), " 40755\na 100644"),
-        ("hard link over its link", tar().link("a", "../victim/file").hard("b", "a").file("b", "x"), " 40755\na 120777\nb 100644"),
-        ("devices", tar().raw(b'3', b"null", b"", 0o666, b"").raw(b'4', b"disk", b"", 0o666, b"").file("x", "x"), " 40755\nx 100644"),
+        (
+            "hard link over its link",
+            tar().link("a", "../victim/file").hard("b", "a").file("b", "x"),
+            " 40755\na 120777\nb 100644",
+        ),
+        (
+            "devices",
+            tar().raw(b'3', b"null", b"", 0o666, b"").raw(b'4', b"disk", b"", 0o666, b"").file("x", "x"),
+            " 40755\nx 100644",
+        ),
     ];
     for (what, archive, expected) in made {
         let (result, paths) = outcome(&archive.end(), keep(), Whiteouts::Literal);
@@ -133,17 +162,16 @@ fn limits_hold() {
         ("sparse bomb", huge_sparse, "more than 1000 bytes"),
         ("entries", many, "more than 10 entries"),
         ("depth", tar().file("a/b/c/d/e/f", "x"), "6 folders deep, more than 5"),
-        ("depth by links", tar().link("a", "b/c/d/e/f").file("a/g", "x"), "deep, more than 5"),
+        ("depth by links", tar().link("a", "b/c/d/e/f/g").file("a/h", "x"), "deep, more than 5"),
         ("extended header", big_pax, "more than 1 MiB"),
-        ("skipped content", tar().raw(b'5', b"d", b"", 0o755, b"").raw(b'1', b"h", b"x", 0, &vec![0; 50_000]), "unpacks to more than"),
+        // Content of a link is passed over, but not for ever.
+        (
+            "skipped content",
+            tar().file("x", "x").raw(b'1', b"h", b"x", 0, &[0; 50_000]),
+            "unpacks to more than",
+        ),
     ] {
-        let archive = if what == "skipped content" {
-            // The link is to a file that is there, so that only its content is in the way.
-            tar().file("x", "x").raw(b'1', b"h", b"x", 0, &vec![0; 50_000]).end()
-        } else {
-            archive.end()
-        };
-        let (result, _) = outcome(&archive, limited(1000, 10, 5), Whiteouts::Literal);
+        let (result, _) = outcome(&archive.end(), limited(1000, 10, 5), Whiteouts::Literal);
         let error = result.expect_err(what);
         assert!(error.contains(cause), "{what}: {error}");
     }
@@ -165,7 +193,8 @@ fn sparse_lists_that_do_not_fit_are_refused() {
         ("0", "10", b""),
         ("18446744073709551615,2", "10", b"ab"),
     ] {
-        let (result, _) = outcome(&archive(b"0", size.as_bytes(), map.as_bytes(), content), keep(), Whiteouts::Literal);
+        let (result, _) =
+            outcome(&archive(b"0", size.as_bytes(), map.as_bytes(), content), keep(), Whiteouts::Literal);
         assert!(result.unwrap_err().contains("list of pieces"), "{map}");
     }
     for map in ["x\n", "999999999\n", "1\n0\n", "99999999999999999999999\n"] {
@@ -208,8 +237,18 @@ fn whiteouts_take_away_what_is_below_and_nothing_else() {
     unpack(&upper.end(), folder.path(), keep(), Whiteouts::Upper).unwrap();
     let tree = dump(&folder.path().join("tree"));
     let paths: Vec<&str> = tree.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    let expected =
-        ["", "both", "folder", "folder/b", "kept", "opaque", "opaque/new", "opaque/sub", "opaque/sub/new", "out"];
+    let expected = [
+        "",
+        "both",
+        "folder",
+        "folder/b",
+        "kept",
+        "opaque",
+        "opaque/new",
+        "opaque/sub",
+        "opaque/sub/new",
+        "out",
+    ];
     assert_eq!(paths, expected);
     for name in [".wh...", ".wh..", ".wh.", "folder/.wh..."] {
         let error = unpack(&tar().file(name, "").end(), folder.path(), keep(), Whiteouts::Upper).unwrap_err();
@@ -257,8 +296,9 @@ fn removal_follows_no_link_and_manages_depth_and_closed_folders() {
     fs::create_dir(&victim).unwrap();
     fs::write(victim.join("file"), "untouched").unwrap();
     let tree = folder.path().join("tree");
-    let mut deep = rustix::fs::openat(rustix::fs::CWD, folder.path(), rustix::fs::OFlags::RDONLY, 0.into()).unwrap();
-    for name in std::iter::once("tree").chain(std::iter::repeat_n("d", 3000)) {
+    let mut deep =
+        rustix::fs::openat(rustix::fs::CWD, folder.path(), rustix::fs::OFlags::RDONLY, 0.into()).unwrap();
+    for name in std::iter::once("tree").chain(std::iter::repeat_n("d", 500)) {
         rustix::fs::mkdirat(&deep, name, 0o700.into()).unwrap();
         rustix::fs::symlinkat("../victim", &deep, format!("l{name}")).unwrap();
         deep = rustix::fs::openat(&deep, name, rustix::fs::OFlags::RDONLY, 0.into()).unwrap();

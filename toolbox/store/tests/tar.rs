@@ -14,7 +14,7 @@ fn sample(folder: &Path) {
         set -e
         mkdir -p tree/usr/bin tree/empty tree/deep
         cd tree
-        echo hello > usr/bin/tool; chmod 4755 usr/bin/tool; chown 1000:1001 usr/bin/tool
+        echo hello > usr/bin/tool; chown 1000:1001 usr/bin/tool; chmod 4755 usr/bin/tool
         setcap cap_net_raw+ep usr/bin/tool 2>/dev/null || true
         ln usr/bin/tool usr/bin/again
         ln -s usr/bin bin; ln -s /etc/passwd out; ln -s ../../../up up
@@ -51,8 +51,29 @@ fn every_format_of_gnu_tar_gives_the_tree_that_gnu_tar_gives() {
         ("posix", &["--sparse", "--sparse-version=0.0"]),
         ("posix", &["--sparse", "--sparse-version=0.1"]),
         ("posix", &["--sparse", "--sparse-version=1.0"]),
-        ("ustar", &["--exclude=deep", "--exclude=hardlong", "--exclude=longlink", "--exclude=future", "--exclude=old", "--exclude=random"]),
-        ("v7", &["--exclude=deep", "--exclude=hardlong", "--exclude=longlink", "--exclude=future", "--exclude=old", "--exclude=random", "--exclude=pipe"]),
+        (
+            "ustar",
+            &[
+                "--exclude=deep",
+                "--exclude=hardlong",
+                "--exclude=longlink",
+                "--exclude=future",
+                "--exclude=old",
+                "--exclude=random",
+            ],
+        ),
+        (
+            "v7",
+            &[
+                "--exclude=deep",
+                "--exclude=hardlong",
+                "--exclude=longlink",
+                "--exclude=future",
+                "--exclude=old",
+                "--exclude=random",
+                "--exclude=pipe",
+            ],
+        ),
     ] {
         let mut arguments = vec!["--numeric-owner", "-cf", "a.tar", "-C", "tree"];
         let form = format!("--format={format}");
@@ -65,9 +86,7 @@ fn every_format_of_gnu_tar_gives_the_tree_that_gnu_tar_gives() {
         let archive = archive.to_str().unwrap();
         let extract = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", archive];
         run("tar", &extract, theirs.path());
-        let held = store(folder.path())
-            .get(&Source::parse(archive).unwrap(), &keep(), &mut |_| ())
-            .unwrap();
+        let held = store(folder.path()).get(&Source::parse(archive).unwrap(), &keep(), &mut |_| ()).unwrap();
         assert_eq!(dump(&held.image.tree), dump(theirs.path()), "{format} {more:?}");
         if more.contains(&"--sparse") {
             let hole = held.image.tree.join("hole").metadata().unwrap();
@@ -81,7 +100,11 @@ fn compressions_are_told_by_content_and_give_the_same() {
     let folder = tempfile::tempdir().unwrap();
     sample(folder.path());
     run("tar", &["--numeric-owner", "-cf", "plain", "-C", "tree", "."], folder.path());
-    run("sh", &["-c", "gzip -k plain; xz -k plain; zstd -q plain; (zstd -qc < /dev/null; cat plain.zst) > two.zst"], folder.path());
+    run(
+        "sh",
+        &["-c", "gzip -k plain; xz -k plain; zstd -q plain; (zstd -qc < /dev/null; cat plain.zst) > two.zst"],
+        folder.path(),
+    );
     let store = store(folder.path());
     let mut dumps = Vec::new();
     for name in ["plain", "plain.gz", "plain.xz", "plain.zst", "two.zst"] {
@@ -89,7 +112,8 @@ fn compressions_are_told_by_content_and_give_the_same() {
         let path = folder.path().join("archive");
         std::fs::copy(folder.path().join(name), &path).unwrap();
         let mut seen = Vec::new();
-        let held = store.get(&Source::Path(path.clone()), &keep(), &mut |progress| seen.push(progress)).unwrap();
+        let held =
+            store.get(&Source::Path(path.clone()), &keep(), &mut |progress| seen.push(progress)).unwrap();
         let size = path.metadata().unwrap().len();
         assert_eq!(seen.last().map(|last| (last.done, last.total)), Some((size, Some(size))), "{name}");
         dumps.push(dump(&held.image.tree));
@@ -114,7 +138,8 @@ fn owned_trees_can_be_entered_read_and_deleted_by_their_owner() {
     std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     sample(folder.path());
     run("tar", &["--numeric-owner", "-cf", "a.tar", "-C", "tree", "."], folder.path());
-    let held = store(folder.path()).get(&Source::Tar(folder.path().join("a.tar")), &own(), &mut |_| ()).unwrap();
+    let held =
+        store(folder.path()).get(&Source::Tar(folder.path().join("a.tar")), &own(), &mut |_| ()).unwrap();
     let tool = held.image.tree.join("usr/bin/tool").metadata().unwrap();
     assert_eq!((tool.uid(), tool.mode() & 0o7777), (0, 0o755));
     let closed = held.image.tree.join("closed").metadata().unwrap();

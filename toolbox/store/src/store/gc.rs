@@ -75,7 +75,9 @@ impl Store {
                     doomed.push((folder, path));
                 }
                 Ok(Doomed::InUse | Doomed::Gone) => {}
-                Err(error) => freed.failures.push((self.root.join("images").join(id.as_str()), error.to_string())),
+                Err(error) => {
+                    freed.failures.push((self.root.join("images").join(id.as_str()), error.to_string()))
+                }
             }
         }
         for folder in ["tmp", "downloads"] {

@@ -233,7 +233,8 @@ impl Store {
             .map_err(|error| failed(error.into()))?;
         let scratch = temporary.path().join("times");
         let mut options = File::options();
-        let file = options.read(true).write(true).create_new(true).mode(0o600).open(&scratch).map_err(&failed)?;
+        let file =
+            options.read(true).write(true).create_new(true).mode(0o600).open(&scratch).map_err(&failed)?;
         std::fs::remove_file(&scratch).map_err(&failed)?;
         let writer = Writer::new(lock::open_folder(&tree).map_err(&failed)?, file, *policy);
         let done = build(writer).and_then(|built| self.name_image(temporary, source, policy, built));
@@ -277,7 +278,10 @@ impl Store {
             Ok(folder) => folder,
             // Another source with the same content was quicker.
             Err((_, error))
-                if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) =>
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists
+                ) =>
             {
                 return self.hold(&id)?.ok_or_else(|| io_error("cannot name the image in", &images)(error));
             }

@@ -18,7 +18,11 @@ impl Store {
     /// No such name can be, or there is no such image.
     pub fn name(&self, id: &ImageId, name: &str) -> Result<(), StoreError> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._-/:@+".contains(&byte);
-        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(is_plain) || ImageId::parse(name).is_some() {
+        if name.is_empty()
+            || name.len() > MAX_NAME
+            || !name.bytes().all(is_plain)
+            || ImageId::parse(name).is_some()
+        {
             return Err(StoreError::Name { name: name.chars().take(MAX_NAME).collect() });
         }
         let _lock = self.lock(FlockOperation::LockExclusive)?;

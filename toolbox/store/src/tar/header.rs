@@ -80,11 +80,7 @@ impl<'b> Header<'b> {
     }
 
     /// Octal digits, or GNU's base 256 when the top bit of the first byte is set. Blank is 0.
-    pub(super) fn number(
-        &self,
-        range: std::ops::Range<usize>,
-        what: &'static str,
-    ) -> Result<u64, Problem> {
+    pub(super) fn number(&self, range: std::ops::Range<usize>, what: &'static str) -> Result<u64, Problem> {
         let field = &self.0[range];
         if field[0] & 0x80 != 0 {
             let (first, rest) = (u64::from(field[0] & 0x7f), &field[1..]);

@@ -34,5 +34,9 @@ pub(crate) fn parts(path: &[u8], max_depth: usize) -> Result<Vec<&[u8]>, PathErr
             part => found.push(part),
         }
     }
-    if found.len() > max_depth { Err(PathError::TooDeep { depth: found.len(), max_depth }) } else { Ok(found) }
+    if found.len() > max_depth {
+        Err(PathError::TooDeep { depth: found.len(), max_depth })
+    } else {
+        Ok(found)
+    }
 }

@@ -90,11 +90,7 @@ impl Root {
     ///
     /// # Errors
     /// Too many links, too deep, or the system's refusal.
-    pub(crate) fn open(
-        &mut self,
-        parts: &[&[u8]],
-        create: bool,
-    ) -> Result<Option<Rc<OwnedFd>>, PathError> {
+    pub(crate) fn open(&mut self, parts: &[&[u8]], create: bool) -> Result<Option<Rc<OwnedFd>>, PathError> {
         if parts.is_empty() {
             return Ok(Some(self.folder()));
         }
@@ -126,8 +122,10 @@ impl Root {
             return Ok(None);
         }
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let resolve =
-            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+        let resolve = ResolveFlags::BENEATH
+            | ResolveFlags::NO_SYMLINKS
+            | ResolveFlags::NO_MAGICLINKS
+            | ResolveFlags::NO_XDEV;
         loop {
             return match rustix::fs::openat2(&*self.folder, path, flags, Mode::empty(), resolve) {
                 Ok(found) => Ok(Some(found)),

@@ -38,10 +38,8 @@ impl Times {
                 Err(error) if error.kind() == stdio::ErrorKind::UnexpectedEof => return Ok(()),
                 read => read.map_err(wrap)?,
             }
-            let [length, seconds, nanoseconds] =
-                [&head[0..4], &head[4..12], &head[12..16]].map(|bytes| {
-                    bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte))
-                });
+            let [length, seconds, nanoseconds] = [&head[0..4], &head[4..12], &head[12..16]]
+                .map(|bytes| bytes.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte)));
             path.resize(length as usize, 0);
             file.read_exact(&mut path).map_err(wrap)?;
             let parts = super::parts(&path, root.max_depth())?;

@@ -63,13 +63,7 @@ pub struct Policy {
 impl Policy {
     /// With default limits and no devices.
     pub fn new(ownership: Ownership) -> Self {
-        Self {
-            ownership,
-            devices: false,
-            limits: Limits::default(),
-            keep_folder_links: false,
-            openat2: true,
-        }
+        Self { ownership, devices: false, limits: Limits::default(), keep_folder_links: false, openat2: true }
     }
 }
 
@@ -192,9 +186,7 @@ impl Writer {
     /// The system's refusal.
     pub fn finish(mut self) -> Result<(Notes, u64), UnpackError> {
         let path = || "the folders".to_owned();
-        self.times
-            .apply(&mut self.root)
-            .map_err(|source| UnpackError::Path { path: path(), source })?;
+        self.times.apply(&mut self.root).map_err(|source| UnpackError::Path { path: path(), source })?;
         Ok((self.notes, self.bytes))
     }
 
@@ -218,8 +210,10 @@ impl Writer {
             self.notes.devices_skipped += 1;
             return Ok(None);
         }
-        let missing = || PathError::Io { what: "its folder vanished", source: io::ErrorKind::NotFound.into() };
-        let folder = self.root.open(above, true).and_then(|found| found.ok_or_else(missing)).map_err(failed)?;
+        let missing =
+            || PathError::Io { what: "its folder vanished", source: io::ErrorKind::NotFound.into() };
+        let folder =
+            self.root.open(above, true).and_then(|found| found.ok_or_else(missing)).map_err(failed)?;
         match &entry.kind {
             Kind::File => {
                 self.bytes = self

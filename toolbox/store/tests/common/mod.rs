@@ -191,6 +191,7 @@ pub fn unpack(
         tempfile::tempfile().unwrap(),
         policy,
     );
-    toolbox_store::layer::apply(archive, &mut writer, whiteouts, &mut || ()).map_err(|error| error.to_string())?;
+    toolbox_store::layer::apply(archive, &mut writer, whiteouts, &mut || ())
+        .map_err(|error| error.to_string())?;
     writer.finish().map(|(notes, _)| notes).map_err(|error| error.to_string())
 }
