@@ -1,5 +1,7 @@
 //! Why there is no image: what failed where, and what helps.
 
+use crate::disk::DiskError;
+use crate::ext4::Ext4Error;
 use crate::layer::ApplyError;
 use crate::source::SourceError;
 use crate::tree::UnpackError;
@@ -58,6 +60,22 @@ pub enum StoreError {
         path: PathBuf,
         /// What the decoder says.
         source: io::Error,
+    },
+    /// There is no file system to read.
+    #[error("{}: {source}", path.display())]
+    Disk {
+        /// The disk.
+        path: PathBuf,
+        /// Why.
+        source: DiskError,
+    },
+    /// The file system is damaged, hostile or of an unknown form.
+    #[error("{}: {source}", path.display())]
+    Ext4 {
+        /// The file or disk.
+        path: PathBuf,
+        /// What is wrong.
+        source: Ext4Error,
     },
     /// Somebody wrote to it.
     #[error("{} changed while it was read", path.display())]
@@ -120,6 +138,14 @@ impl StoreError {
             | Self::Unpack { source: UnpackError::Bytes { .. } | UnpackError::Entries { .. }, .. } => {
                 "if the image is to be trusted, raise the limits"
             }
+            Self::Ext4 { source: Ext4Error::Journal, .. } => {
+                "shut down what uses it, or replay the journal with `e2fsck -p`"
+            }
+            Self::Ext4 { source: Ext4Error::Read(_), .. } => "`e2fsck -fn` says more; get the image again",
+            Self::Disk { source: DiskError::NotExt4(_) | DiskError::NoFileSystem, .. } => {
+                "name another partition: disk:PATH#LABEL"
+            }
+            Self::Ext4 { .. } | Self::Disk { .. } => return None,
             Self::Archive { .. } => "the archive is damaged or hostile: get it again",
             Self::Decompress { .. } => {
                 "get the file again; windows beyond 128 MiB (zstd --long=28 and more) are not supported"

@@ -1,5 +1,6 @@
 //! From each kind of source to a tree.
 
+use crate::disk::Disk;
 use crate::error::{StoreError, io_error};
 use crate::layer::{self, Whiteouts};
 use crate::store::{Built, Config, Progress, Stage};
@@ -67,6 +68,29 @@ pub(crate) fn tar(
     let (notes, size_bytes) =
         writer.finish().map_err(|source| StoreError::Unpack { path: path.to_owned(), source })?;
     Ok(Built { digest: finished.digest, config: Config::default(), notes, size_bytes })
+}
+
+/// A file system in a file or in a partition; its digest is that of its entries.
+pub(crate) fn ext4(
+    path: &Path,
+    file: &File,
+    partition: Option<&str>,
+    mut writer: Writer,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Built, StoreError> {
+    let failed = |source| StoreError::Disk { path: path.to_owned(), source };
+    let file = file.try_clone().map_err(io_error("cannot open", path))?;
+    let disk = Disk::open(file).and_then(|disk| disk.file_system(partition)).map_err(failed)?;
+    // How much of it is in use is not known before.
+    let mut ticker = Ticker::new(progress, Stage::Unpack, None);
+    let digest = crate::ext4::apply(disk, &mut writer, &mut |bytes| {
+        ticker.done.fetch_add(bytes, Ordering::Relaxed);
+        ticker.tick();
+    })
+    .map_err(|source| StoreError::Ext4 { path: path.to_owned(), source })?;
+    let (notes, size_bytes) =
+        writer.finish().map_err(|source| StoreError::Unpack { path: path.to_owned(), source })?;
+    Ok(Built { digest, config: Config::default(), notes, size_bytes })
 }
 
 /// A broken stream is the compression's fault, or the disk's.

@@ -8,7 +8,9 @@
 //! environment. The caller says where the store is.
 
 mod digest;
+mod disk;
 mod error;
+mod ext4;
 mod import;
 pub mod layer;
 mod source;
@@ -18,7 +20,9 @@ pub mod tree;
 mod unpacked;
 
 pub use digest::{Digest, DigestError};
+pub use disk::DiskError;
 pub use error::StoreError;
+pub use ext4::Ext4Error;
 pub use source::{Source, SourceError};
 pub use store::{Config, Freed, Held, Image, ImageId, Progress, Stage, Store};
 pub use tree::{Limits, Notes, Ownership, Policy};

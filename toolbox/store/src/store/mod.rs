@@ -154,6 +154,16 @@ impl Store {
             Source::Tar(path) => self.file(path, "tar", "", source, policy, |file, writer| {
                 crate::import::tar(path, file, writer, progress)
             }),
+            Source::Ext4(path) => self.file(path, "ext4", "", source, policy, |file, writer| {
+                crate::import::ext4(path, file, None, writer, progress)
+            }),
+            Source::Disk(path, partition) => {
+                let partition = partition.as_deref();
+                let detail = partition.unwrap_or_default();
+                self.file(path, "disk", detail, source, policy, |file, writer| {
+                    crate::import::ext4(path, file, partition, writer, progress)
+                })
+            }
             _ => Err(StoreError::Source(crate::source::SourceError::Unknown { path: PathBuf::new() })),
         }
     }
