@@ -3,6 +3,7 @@
 use crate::disk::DiskError;
 use crate::ext4::Ext4Error;
 use crate::layer::ApplyError;
+use crate::oci::OciError;
 use crate::source::SourceError;
 use crate::tree::UnpackError;
 use std::error::Error;
@@ -77,6 +78,14 @@ pub enum StoreError {
         /// What is wrong.
         source: Ext4Error,
     },
+    /// The image is damaged, hostile, or not for this machine.
+    #[error("{}: {source}", path.display())]
+    Oci {
+        /// The layout or archive.
+        path: PathBuf,
+        /// What is wrong.
+        source: OciError,
+    },
     /// Somebody wrote to it.
     #[error("{} changed while it was read", path.display())]
     Changed {
@@ -145,6 +154,7 @@ impl StoreError {
             Self::Disk { source: DiskError::NotExt4(_) | DiskError::NoFileSystem, .. } => {
                 "name another partition: disk:PATH#LABEL"
             }
+            Self::Oci { source, .. } => return source.hint(),
             Self::Ext4 { .. } | Self::Disk { .. } => return None,
             Self::Archive { .. } => "the archive is damaged or hostile: get it again",
             Self::Decompress { .. } => {

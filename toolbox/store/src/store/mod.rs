@@ -24,6 +24,7 @@ pub use gc::Freed;
 pub use image::{Config, Image, ImageId};
 
 use crate::error::{StoreError, io_error};
+use crate::oci::{Blobs, OciError, Resolved};
 use crate::source::Source;
 use crate::tree::{Notes, Policy, Writer};
 use image::Record;
@@ -164,6 +165,16 @@ impl Store {
                     crate::import::ext4(path, file, partition, writer, progress)
                 })
             }
+            Source::Oci(path, reference) => {
+                let blobs = self.blobs(path, policy)?;
+                let image = crate::oci::layout(&blobs, reference.as_deref());
+                self.oci(path, source, policy, image, progress)
+            }
+            Source::DockerArchive(path, reference) => {
+                let blobs = self.blobs(path, policy)?;
+                let image = crate::oci::docker_archive(&blobs, reference.as_deref());
+                self.oci(path, source, policy, image, progress)
+            }
             _ => Err(StoreError::Source(crate::source::SourceError::Unknown { path: PathBuf::new() })),
         }
     }
@@ -182,6 +193,35 @@ impl Store {
             tree,
         };
         Ok(Held { image, lock: None })
+    }
+
+    fn blobs(&self, path: &Path, policy: &Policy) -> Result<Blobs, StoreError> {
+        let failed = io_error("cannot read", path);
+        if path.is_dir() {
+            return Ok(Blobs::Folder(path.to_owned()));
+        }
+        let file = File::open(path).map_err(&failed)?;
+        let scratch = || {
+            let path = self.root.join("tmp").join(temporary::random_name()?);
+            let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
+            std::fs::remove_file(&path).map(|()| file)
+        };
+        Blobs::archive(file, scratch, policy.limits.bytes).map_err(failed)
+    }
+
+    /// An image in layers, whose digest says what it is before anything of them is read.
+    fn oci(
+        &self,
+        path: &Path,
+        source: &Source,
+        policy: &Policy,
+        image: Result<Resolved, OciError>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, StoreError> {
+        let image = image.map_err(|source| StoreError::Oci { path: path.to_owned(), source })?;
+        let id = ImageId::new(&image.digest, policy.ownership, policy.devices);
+        let key = crate::Digest::of(format!("image\0{id}").as_bytes());
+        self.unpack(&key, true, source, policy, |writer| crate::oci::unpack(path, image, writer, progress))
     }
 
     /// An image that is made of one file, which is remembered.
