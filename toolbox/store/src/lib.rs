@@ -7,6 +7,7 @@
 //! What this deliberately does not do: mount anything, run anything, print anything, or read the
 //! environment. The caller says where the store is.
 
+pub mod commit;
 mod digest;
 mod disk;
 mod error;

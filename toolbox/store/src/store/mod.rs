@@ -22,6 +22,7 @@ mod temporary;
 
 pub use gc::Freed;
 pub use image::{Config, Image, ImageId};
+pub(crate) use temporary::random_name;
 
 use crate::error::{StoreError, io_error};
 use crate::oci::{Blobs, OciError, Resolved};
@@ -202,7 +203,7 @@ impl Store {
         }
         let file = File::open(path).map_err(&failed)?;
         let scratch = || {
-            let path = self.root.join("tmp").join(temporary::random_name()?);
+            let path = self.root.join("tmp").join(random_name()?);
             let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
             std::fs::remove_file(&path).map(|()| file)
         };
