@@ -86,6 +86,14 @@ pub enum StoreError {
         /// What is wrong.
         source: OciError,
     },
+    /// The package is broken.
+    #[error("{}: {source}", path.display())]
+    Deb {
+        /// The package.
+        path: PathBuf,
+        /// What is wrong.
+        source: deb::DebError,
+    },
     /// Somebody wrote to it.
     #[error("{} changed while it was read", path.display())]
     Changed {
@@ -155,6 +163,7 @@ impl StoreError {
                 "name another partition: disk:PATH#LABEL"
             }
             Self::Oci { source, .. } => return source.hint(),
+            Self::Deb { .. } => "get the package again",
             Self::Ext4 { .. } | Self::Disk { .. } => return None,
             Self::Archive { .. } => "the archive is damaged or hostile: get it again",
             Self::Decompress { .. } => {

@@ -1,14 +1,16 @@
 //! From each kind of source to a tree.
 
+use crate::digest::Digest;
 use crate::disk::Disk;
 use crate::error::{StoreError, io_error};
 use crate::layer::{self, Whiteouts};
 use crate::store::{Built, Config, Progress, Stage};
+use crate::tar::{Entry, Kind};
 use crate::tree::Writer;
 use crate::unpacked::{Packing, Slice, Unpacked};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -91,6 +93,56 @@ pub(crate) fn ext4(
     let (notes, size_bytes) =
         writer.finish().map_err(|source| StoreError::Unpack { path: path.to_owned(), source })?;
     Ok(Built { digest, config: Config::default(), notes, size_bytes })
+}
+
+/// Debian packages over one another, below a merged /usr; the digest is that of their digests.
+/// Their scripts are not run.
+pub(crate) fn debs(
+    packages: &[(PathBuf, File)],
+    mut writer: Writer,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Built, StoreError> {
+    let total = packages.iter().map(|(_, file)| file.metadata().map_or(0, |metadata| metadata.len())).sum();
+    let mut ticker = Ticker::new(progress, Stage::Unpack, Some(total));
+    let here = PathBuf::from("/");
+    for name in ["bin", "sbin", "lib", "lib64"] {
+        for (path, kind) in
+            [(format!("usr/{name}"), Kind::Directory), (name.to_owned(), Kind::Symlink(format!("usr/{name}").into()))]
+        {
+            let entry = Entry {
+                path: path.into_bytes(),
+                kind,
+                mode: 0o755,
+                uid: 0,
+                gid: 0,
+                mtime: (0, 0),
+                xattrs: Vec::new(),
+                size: 0,
+                pieces: None,
+            };
+            writer.make(&entry).map_err(|source| StoreError::Unpack { path: here.clone(), source })?;
+        }
+    }
+    let mut digests = String::new();
+    for (path, file) in packages {
+        let failed = io_error("cannot read", path);
+        let (offset, length) =
+            deb::data_member(&mut &*file).map_err(|source| StoreError::Deb { path: path.clone(), source })?;
+        let file = Arc::new(file.try_clone().map_err(&failed)?);
+        let mut head = vec![0; length.min(8) as usize];
+        file.read_exact_at(&mut head, offset).map_err(&failed)?;
+        let input = Slice::new(file.clone(), offset, length);
+        let input =
+            Unpacked::start(input, Packing::detect(&head), false, ticker.done.clone()).map_err(&failed)?;
+        let input = layer::apply(input, &mut writer, Whiteouts::Literal, &mut || ticker.tick())
+            .map_err(|source| archive_error(path, source))?;
+        let finished =
+            input.finish().map_err(|source| StoreError::Decompress { path: path.clone(), source })?;
+        digests.push_str(&finished.digest.hex());
+    }
+    let (notes, size_bytes) =
+        writer.finish().map_err(|source| StoreError::Unpack { path: here, source })?;
+    Ok(Built { digest: Digest::of(digests.as_bytes()), config: Config::default(), notes, size_bytes })
 }
 
 /// A broken stream is the compression's fault, or the disk's.

@@ -46,10 +46,9 @@ impl Identity {
     }
 
     /// A name for a source: what kind, which files, what of them.
-    pub(crate) fn key(kind: &str, path: &Path, files: &[Self], detail: &str) -> Digest {
-        let path = path.as_os_str().as_encoded_bytes();
+    pub(crate) fn key(kind: &str, paths: &[u8], files: &[Self], detail: &str) -> Digest {
         let text = format!("{kind}\0{detail}\0{files:?}\0");
-        Digest::of(&[text.as_bytes(), path].concat())
+        Digest::of(&[text.as_bytes(), paths].concat())
     }
 }
 

@@ -176,6 +176,7 @@ impl Store {
                 let image = crate::oci::docker_archive(&blobs, reference.as_deref());
                 self.oci(path, source, policy, image, progress)
             }
+            Source::Debs(paths) => self.debs(paths, source, policy, progress),
             _ => Err(StoreError::Source(crate::source::SourceError::Unknown { path: PathBuf::new() })),
         }
     }
@@ -225,6 +226,20 @@ impl Store {
         self.unpack(&key, true, source, policy, |writer| crate::oci::unpack(path, image, writer, progress))
     }
 
+    fn debs(
+        &self,
+        paths: &[PathBuf],
+        source: &Source,
+        policy: &Policy,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, StoreError> {
+        // As dpkg(1) has it: a folder of a package may be a link to one.
+        let policy = Policy { keep_folder_links: true, ..*policy };
+        self.files(paths, "deb", "", source, &policy, |files, writer| {
+            crate::import::debs(&files, writer, progress)
+        })
+    }
+
     /// An image that is made of one file, which is remembered.
     fn file(
         &self,
@@ -235,23 +250,52 @@ impl Store {
         policy: &Policy,
         build: impl FnOnce(&File, Writer) -> Result<Built, StoreError>,
     ) -> Result<Held, StoreError> {
-        let path = &path.canonicalize().map_err(io_error("cannot open", path))?;
-        let file = File::open(path).map_err(io_error("cannot open", path))?;
-        let metadata = file.metadata().map_err(io_error("cannot open", path))?;
-        if metadata.is_dir() {
-            return Err(io_error("cannot read", path)(io::ErrorKind::IsADirectory.into()));
-        }
+        self.files(&[path.to_owned()], kind, detail, source, policy, |files, writer| match &files[..] {
+            [(_, file)] => build(file, writer),
+            _ => Err(io_error("cannot open", path)(io::ErrorKind::NotFound.into())),
+        })
+    }
+
+    /// An image that is made of files, which are remembered.
+    fn files(
+        &self,
+        paths: &[PathBuf],
+        kind: &str,
+        detail: &str,
+        source: &Source,
+        policy: &Policy,
+        build: impl FnOnce(Vec<(PathBuf, File)>, Writer) -> Result<Built, StoreError>,
+    ) -> Result<Held, StoreError> {
         let started = SystemTime::now();
-        let identity = Identity::of(&metadata);
-        let variant = format!("{detail}\0{:?}\0{}", policy.ownership, policy.devices);
-        let key = Identity::key(kind, path, std::slice::from_ref(&identity), &variant);
+        let mut files = Vec::new();
+        let mut identities = Vec::new();
         // Devices have no times that say anything.
-        let remember = metadata.is_file() && !identity.is_young(started);
+        let mut remember = true;
+        for path in paths {
+            let failed = io_error("cannot open", path);
+            let path = path.canonicalize().map_err(&failed)?;
+            let file = File::open(&path).map_err(&failed)?;
+            let metadata = file.metadata().map_err(&failed)?;
+            if metadata.is_dir() {
+                return Err(failed(io::ErrorKind::IsADirectory.into()));
+            }
+            let identity = Identity::of(&metadata);
+            remember &= metadata.is_file() && !identity.is_young(started);
+            identities.push(identity);
+            files.push((path, file));
+        }
+        let variant = format!("{detail}\0{:?}\0{}", policy.ownership, policy.devices);
+        let all: Vec<&[u8]> = files.iter().map(|(path, _)| path.as_os_str().as_encoded_bytes()).collect();
+        let key = Identity::key(kind, &all.join(&0), &identities, &variant);
         self.unpack(&key, remember, source, policy, |writer| {
-            let built = build(&file, writer)?;
-            let now = file.metadata().map_err(io_error("cannot read", path))?;
-            if metadata.is_file() && Identity::of(&now) != identity {
-                return Err(StoreError::Changed { path: path.clone() });
+            let copies = files.iter().map(|(path, file)| Ok((path.clone(), file.try_clone()?)));
+            let copies = copies.collect::<io::Result<_>>().map_err(io_error("cannot open", &self.root))?;
+            let built = build(copies, writer)?;
+            for ((path, file), identity) in files.iter().zip(&identities) {
+                let now = file.metadata().map_err(io_error("cannot read", path))?;
+                if now.is_file() && Identity::of(&now) != *identity {
+                    return Err(StoreError::Changed { path: path.clone() });
+                }
             }
             Ok(built)
         })
