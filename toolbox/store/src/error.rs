@@ -4,6 +4,7 @@ use crate::disk::DiskError;
 use crate::ext4::Ext4Error;
 use crate::layer::ApplyError;
 use crate::oci::OciError;
+use crate::registry::RegistryError;
 use crate::source::SourceError;
 use crate::tree::UnpackError;
 use std::error::Error;
@@ -94,6 +95,14 @@ pub enum StoreError {
         /// What is wrong.
         source: deb::DebError,
     },
+    /// A registry does not give it.
+    #[error("{reference}: {source}")]
+    Registry {
+        /// The image.
+        reference: String,
+        /// Why.
+        source: RegistryError,
+    },
     /// Somebody wrote to it.
     #[error("{} changed while it was read", path.display())]
     Changed {
@@ -163,6 +172,7 @@ impl StoreError {
                 "name another partition: disk:PATH#LABEL"
             }
             Self::Oci { source, .. } => return source.hint(),
+            Self::Registry { source, .. } => return source.hint(),
             Self::Deb { .. } => "get the package again",
             Self::Ext4 { .. } | Self::Disk { .. } => return None,
             Self::Archive { .. } => "the archive is damaged or hostile: get it again",

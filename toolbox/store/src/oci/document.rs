@@ -144,6 +144,16 @@ pub fn config(text: &[u8]) -> Result<(Config, Vec<String>), OciError> {
     Ok((config, rootfs.diff_ids))
 }
 
+/// The `mediaType` that a document says it has.
+pub fn media_type(text: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Typed {
+        media_type: String,
+    }
+    serde_json::from_slice::<Typed>(text).ok().map(|typed| typed.media_type)
+}
+
 /// The architecture of this machine as images name it (Go's GOARCH).
 pub fn architecture() -> &'static str {
     match std::env::consts::ARCH {

@@ -133,7 +133,7 @@ pub(crate) fn unpack(
     mut writer: Writer,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Built, StoreError> {
-    let total = image.layers.iter().map(|layer| layer.blob.length).sum();
+    let total = image.layers.iter().fold(0_u64, |sum, layer| sum.saturating_add(layer.blob.length));
     let mut ticker = Ticker::new(progress, Stage::Unpack, Some(total));
     for (number, layer) in image.layers.into_iter().enumerate() {
         let failed = io_error("cannot read", path);

@@ -34,6 +34,11 @@ impl ImageId {
         Digest::from_hex(self.0.get(..64)?)
     }
 
+    /// Whether an image of this id was unpacked so.
+    pub(crate) fn is_for(&self, ownership: Ownership, devices: bool) -> bool {
+        self.digest().is_some_and(|digest| Self::new(&digest, ownership, devices) == *self)
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -22,10 +22,12 @@ mod temporary;
 
 pub use gc::Freed;
 pub use image::{Config, Image, ImageId};
+pub(crate) use lock::lock_file;
 pub(crate) use temporary::random_name;
 
 use crate::error::{StoreError, io_error};
 use crate::oci::{Blobs, OciError, Resolved};
+use crate::registry::{Reference, Registries};
 use crate::source::Source;
 use crate::tree::{Notes, Policy, Writer};
 use image::Record;
@@ -92,6 +94,7 @@ pub(crate) struct Built {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    registries: Registries,
 }
 
 impl Store {
@@ -108,7 +111,7 @@ impl Store {
             let path = root.join(name);
             folder.create(&path).map_err(io_error("cannot make", &path))?;
         }
-        let store = Self { root: root.to_owned() };
+        let store = Self { root: root.to_owned(), registries: Registries::default() };
         let path = root.join("format");
         match std::fs::read_to_string(&path) {
             Ok(found) if found == FORMAT => {}
@@ -123,6 +126,12 @@ impl Store {
             Err(error) => return Err(io_error("cannot read", &path)(error)),
         }
         Ok(store)
+    }
+
+    /// Says how registries are spoken to.
+    #[must_use]
+    pub fn with_registries(self, registries: Registries) -> Self {
+        Self { registries, ..self }
     }
 
     /// Where it is.
@@ -177,8 +186,79 @@ impl Store {
                 self.oci(path, source, policy, image, progress)
             }
             Source::Debs(paths) => self.debs(paths, source, policy, progress),
-            _ => Err(StoreError::Source(crate::source::SourceError::Unknown { path: PathBuf::new() })),
+            Source::Registry(text) => {
+                let reference = Self::reference(text)?;
+                if let Some(id) = self.names()?.get(&reference.to_string())
+                    && id.is_for(policy.ownership, policy.devices)
+                    && let Some(held) = self.hold(id)?
+                {
+                    return Ok(held);
+                }
+                self.pull(&reference, policy, progress)
+            }
+            // `detect` has said what it is.
+            Source::Path(path) => {
+                Err(StoreError::Source(crate::source::SourceError::Unknown { path: path.clone() }))
+            }
         }
+    }
+
+    fn reference(text: &str) -> Result<Reference, StoreError> {
+        text.parse().map_err(|error: crate::registry::ReferenceError| StoreError::Registry {
+            reference: text.chars().take(200).collect(),
+            source: error.into(),
+        })
+    }
+
+    /// Asks the registry for an image, whether the store has one of this name or not; downloads
+    /// and unpacks it only if it is another. It gets the reference in full as its name.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; what was downloaded stays for the next try, or for `gc`.
+    pub fn pull(
+        &self,
+        reference: &Reference,
+        policy: &Policy,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, StoreError> {
+        let pulled = self.pull_unnamed(reference, policy, progress);
+        let held = pulled.map_err(|error| error.with_cause(&self.root))?;
+        if let Some(id) = &held.image.id {
+            self.name(id, &reference.to_string())?;
+            if let Some(held) = self.hold(id)? {
+                return Ok(held);
+            }
+        }
+        Ok(held)
+    }
+
+    fn pull_unnamed(
+        &self,
+        reference: &Reference,
+        policy: &Policy,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, StoreError> {
+        let mut held = None;
+        let mut known = |digest: &crate::Digest| {
+            held = self.hold(&ImageId::new(digest, policy.ownership, policy.devices))?;
+            Ok(held.is_some())
+        };
+        let downloads = self.root.join("downloads");
+        let (_, pulled) =
+            crate::registry::pull(reference, &self.registries, &downloads, &mut known, progress)?;
+        let Some(pulled) = pulled else {
+            return held.ok_or_else(|| StoreError::Unknown { name: reference.to_string() });
+        };
+        let source = Source::Registry(reference.to_string());
+        let path = PathBuf::from(reference.to_string());
+        let id = ImageId::new(&pulled.image.digest, policy.ownership, policy.devices);
+        let key = crate::Digest::of(format!("image\0{id}").as_bytes());
+        let crate::registry::Pulled { image, files } = pulled;
+        let held = self.unpack(&key, true, &source, policy, |writer| {
+            crate::oci::unpack(&path, image, writer, progress)
+        })?;
+        files.forget();
+        Ok(held)
     }
 
     fn directory(path: &Path) -> Result<Held, StoreError> {
