@@ -62,6 +62,10 @@ pub struct Image {
     pub is_host: bool,
     /// The first shell that is in it.
     pub shell: Option<String>,
+    /// Variables that it asks for.
+    pub environment: Vec<(String, String)>,
+    /// The folder that it asks for.
+    pub working_dir: Option<PathBuf>,
 }
 
 /// The shells that are looked for, the best first.
@@ -96,17 +100,16 @@ pub fn gather(environment: BTreeMap<String, String>, terminal: bool) -> Facts {
     }
 }
 
-/// Looks at a folder, or at the host's root for `host`.
+/// The name that stands for the host's own root.
+pub const HOST: &str = "host";
+
+/// Looks at the tree of an image, or at the host's root.
 ///
 /// # Errors
 /// What is wrong with it, in words.
-pub fn image(name: &str) -> Result<Image, String> {
-    let is_host = name == "host";
-    let tree = if is_host { Path::new("/") } else { Path::new(name) };
+pub fn image(name: &str, tree: &Path) -> Result<Image, String> {
+    let is_host = name == HOST;
     let tree = fs::canonicalize(tree).map_err(|error| format!("{name}: {error}"))?;
-    if !tree.is_dir() {
-        return Err(format!("{name} is not a folder"));
-    }
     if tree.as_os_str().to_string_lossy().contains([':', ',', '\\']) {
         return Err(format!("{}: overlayfs cannot take a path with `:`, `,` or `\\`", tree.display()));
     }
@@ -116,7 +119,7 @@ pub fn image(name: &str) -> Result<Image, String> {
     // A link is enough: where an absolute one leads is known inside only.
     let there = |shell: &&str| fs::symlink_metadata(tree.join(&shell[1..])).is_ok();
     let shell = SHELLS.iter().find(|shell| there(shell)).map(|shell| (*shell).to_owned());
-    Ok(Image { name: name.to_owned(), tree, is_host, shell })
+    Ok(Image { name: name.to_owned(), tree, is_host, shell, environment: Vec::new(), working_dir: None })
 }
 
 fn ranges(uid: u32, user: Option<&str>, path: &str) -> Option<(Range, Range)> {
@@ -214,12 +217,12 @@ mod tests {
     fn an_image_is_a_folder_with_a_shell_or_without() {
         let folder = tempfile::tempdir().unwrap();
         let name = folder.path().to_str().unwrap();
-        assert_eq!(image(name).unwrap().shell, None);
+        assert_eq!(image(name, folder.path()).unwrap().shell, None);
         fs::create_dir(folder.path().join("bin")).unwrap();
         std::os::unix::fs::symlink("/nowhere", folder.path().join("bin/sh")).unwrap();
-        assert_eq!(image(name).unwrap().shell.as_deref(), Some("/bin/sh"));
-        assert!(image("/").unwrap_err().contains("--from host"));
-        assert!(image("/etc/passwd").unwrap_err().contains("not a folder"));
-        assert!(image("/no/such").unwrap_err().contains("/no/such"));
+        assert_eq!(image(name, folder.path()).unwrap().shell.as_deref(), Some("/bin/sh"));
+        assert!(image("/", Path::new("/")).unwrap_err().contains("--from host"));
+        assert!(image(HOST, Path::new("/")).unwrap().is_host);
+        assert!(image("it", Path::new("/no/such")).unwrap_err().contains("it: "));
     }
 }

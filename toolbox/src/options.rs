@@ -33,6 +33,28 @@ pub enum Verb {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true, value_name = "COMMAND")]
         command: Vec<String>,
     },
+    /// Unpacks an image into the store, or asks a registry for its newest.
+    Pull {
+        /// What --from takes.
+        source: String,
+        /// A further name for it.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
+    /// Lists the images of the store.
+    Images {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes images, by name, id, or the beginning of one.
+    Rm {
+        /// Which.
+        #[arg(required = true, value_name = "IMAGE")]
+        images: Vec<String>,
+    },
+    /// Removes images without a name, and what interrupted unpackings left.
+    Gc,
 }
 
 /// By task: what of the host a box has.
@@ -77,9 +99,14 @@ pub struct Bind {
 /// What a box is to be.
 #[derive(Args, Clone, Debug)]
 pub struct Options {
-    /// The root's files: a folder, or `host` for the host's own.
+    /// The root's files: a folder; a .tar, .tar.gz, .tar.xz or .tar.zst; `oci:FOLDER[:TAG]`,
+    /// `docker-archive:FILE[:TAG]`; a file with ext4 or a disk image (`DISK#PARTITION`), raw or qcow2; `deb:A,B`; a
+    /// registry's reference; a name of the store; or `host` for the host's own.
     #[arg(long, value_name = "SOURCE")]
     pub from: Option<String>,
+    /// Registries (HOST[:PORT]) that may be asked without TLS.
+    #[arg(long, value_name = "HOST", value_delimiter = ',', global = true)]
+    pub insecure_registry: Vec<String>,
     /// What of the host the box has.
     #[arg(long, short, value_enum, default_value_t)]
     pub profile: Profile,

@@ -83,7 +83,8 @@ pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Imag
     } else {
         command.to_vec()
     };
-    let working_dir = options.workdir.clone().unwrap_or_else(|| PathBuf::from("/root"));
+    let working_dir = options.workdir.clone().or_else(|| image.working_dir.clone());
+    let working_dir = working_dir.unwrap_or_else(|| PathBuf::from("/root"));
     if !working_dir.is_absolute() {
         return Err(Refusal::WorkingFolder(working_dir));
     }
@@ -220,6 +221,7 @@ fn environment(options: &Options, facts: &Facts, image: &Image) -> BTreeMap<Stri
     ];
     let mut environment: BTreeMap<String, String> =
         fixed.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+    environment.extend(image.environment.iter().cloned());
     if let Some(shell) = &image.shell {
         environment.insert("SHELL".to_owned(), shell.clone());
     }

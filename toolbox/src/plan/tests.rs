@@ -43,6 +43,8 @@ fn image() -> Image {
         tree: "/images/tools".into(),
         is_host: false,
         shell: Some("/bin/bash".to_owned()),
+        environment: vec![("PATH".to_owned(), "/opt/bin:/bin".to_owned())],
+        working_dir: None,
     }
 }
 
@@ -73,7 +75,7 @@ const USES: [(&str, &[&str]); 14] = [
 ];
 
 /// Those that choose the image, or what is done with the plan: `tests/box` tries them.
-const OTHERS: [&str; 3] = ["from", "explain", "json"];
+const OTHERS: [&str; 4] = ["from", "insecure_registry", "explain", "json"];
 
 #[test]
 fn every_option_changes_the_plan_or_is_refused() {
@@ -105,6 +107,7 @@ fn a_plain_box_sees_and_does_not_touch() {
     );
     assert_eq!(plan.environment.get("LC_ALL").map(String::as_str), Some("C.UTF-8"));
     assert_eq!(plan.environment.get("SECRET"), None);
+    assert_eq!(plan.environment.get("PATH").map(String::as_str), Some("/opt/bin:/bin"), "the image's");
     assert!(plan.notes.is_empty(), "{:?}", plan.notes);
 }
 

@@ -6,6 +6,7 @@
 
 mod leaks;
 mod sight;
+mod sources;
 mod streams;
 mod terminal;
 

@@ -219,10 +219,7 @@ impl Index {
         Self::for_platform(&entries, architecture())
     }
 
-    fn for_platform<'d>(
-        entries: &[&'d Descriptor],
-        architecture: &str,
-    ) -> Result<&'d Descriptor, OciError> {
+    fn for_platform<'d>(entries: &[&'d Descriptor], architecture: &str) -> Result<&'d Descriptor, OciError> {
         let fits = |entry: &&&Descriptor| {
             entry.platform.as_ref().is_some_and(|platform| {
                 platform.os == "linux"
@@ -255,7 +252,9 @@ mod tests {
     }
 
     fn platform(architecture: &str) -> String {
-        format!(r#"{{"digest":"sha256:{architecture}","platform":{{"os":"linux","architecture":"{architecture}"}}}}"#)
+        format!(
+            r#"{{"digest":"sha256:{architecture}","platform":{{"os":"linux","architecture":"{architecture}"}}}}"#
+        )
     }
 
     #[test]

@@ -82,8 +82,9 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 /// The most particular entry: a repository's before a registry's.
 fn of(text: &[u8], reference: &Reference) -> Result<Option<Credentials>, String> {
     // The parser's message may hold a piece of a password; its place is enough.
-    let file: AuthFile = serde_json::from_slice(text)
-        .map_err(|error| format!("no credentials file, at line {} column {}", error.line(), error.column()))?;
+    let file: AuthFile = serde_json::from_slice(text).map_err(|error| {
+        format!("no credentials file, at line {} column {}", error.line(), error.column())
+    })?;
     let full = format!("{}/{}", reference.registry, reference.repository);
     let mut keys: Vec<String> =
         full.match_indices('/').map(|(at, _)| full[..at].to_owned()).chain([full.clone()]).rev().collect();
@@ -112,7 +113,11 @@ fn of(text: &[u8], reference: &Reference) -> Result<Option<Credentials>, String>
 pub(super) enum Challenge {
     Basic,
     /// Where a token is to be had, and for what.
-    Bearer { realm: String, service: Option<String>, scope: Option<String> },
+    Bearer {
+        realm: String,
+        service: Option<String>,
+        scope: Option<String>,
+    },
 }
 
 impl Challenge {
@@ -155,7 +160,9 @@ mod tests {
         };
         assert_eq!(Challenge::parse(header), Some(bearer));
         assert_eq!(Challenge::parse("basic realm=\"x\""), Some(Challenge::Basic));
-        for header in ["", "Digest realm=\"x\"", "Bearer", "Bearer realm=\"x", "Bearer service=\"x\"", "Bearer x"] {
+        for header in
+            ["", "Digest realm=\"x\"", "Bearer", "Bearer realm=\"x", "Bearer service=\"x\"", "Bearer x"]
+        {
             assert_eq!(Challenge::parse(header), None, "{header}");
         }
     }
@@ -179,11 +186,14 @@ mod tests {
     #[test]
     fn files_are_those_of_the_other_tools() {
         let files = |set: &[(&str, &str)]| {
-            auth_files(|name| set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned()))
+            auth_files(|name| {
+                set.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+            })
         };
         assert_eq!(files(&[("REGISTRY_AUTH_FILE", "/f"), ("HOME", "/h")]), [Path::new("/f")]);
         let all = files(&[("HOME", "/h"), ("XDG_RUNTIME_DIR", "/r")]);
-        let expected = ["/r/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"];
+        let expected =
+            ["/r/containers/auth.json", "/h/.config/containers/auth.json", "/h/.docker/config.json"];
         assert_eq!(all, expected.map(PathBuf::from));
         assert!(files(&[]).is_empty());
     }

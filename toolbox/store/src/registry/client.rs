@@ -53,7 +53,11 @@ impl<'r> Client<'r> {
             for item in ureq::tls::parse_pem(pem) {
                 match item.map_err(|error| RegistryError::Roots(error.to_string()))? {
                     PemItem::Certificate(certificate) => certificates.push(certificate),
-                    _ => return Err(RegistryError::Roots("there is something else than a certificate".into())),
+                    _ => {
+                        return Err(RegistryError::Roots(
+                            "there is something else than a certificate".into(),
+                        ));
+                    }
                 }
             }
             tls = tls.root_certs(RootCerts::new_with_certs(&certificates));
@@ -131,7 +135,12 @@ impl<'r> Client<'r> {
             }
         }
         file.seek(SeekFrom::Start(at))?;
-        let mut body = response.into_body().into_with_config().limit(u64::MAX).reader().take((size - at).saturating_add(1));
+        let mut body = response
+            .into_body()
+            .into_with_config()
+            .limit(u64::MAX)
+            .reader()
+            .take((size - at).saturating_add(1));
         let mut buffer = vec![0; 64 << 10];
         loop {
             let count = match body.read(&mut buffer) {

@@ -160,8 +160,7 @@ pub(crate) fn pull(
     known: &mut dyn FnMut(&Digest) -> Result<bool, StoreError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Digest, Option<Pulled>), StoreError> {
-    let failed =
-        |source: RegistryError| StoreError::Registry { reference: reference.to_string(), source };
+    let failed = |source: RegistryError| StoreError::Registry { reference: reference.to_string(), source };
     let mut client = Client::new(reference, registries).map_err(failed)?;
     let (digest, manifest) = manifest(&mut client, reference).map_err(failed)?;
     if known(&digest)? {
@@ -175,9 +174,10 @@ pub(crate) fn pull(
     let mut layers = Vec::new();
     let mut files: Vec<(PathBuf, File)> = Vec::new();
     for layer in &manifest.layers {
-        let digest: Digest = layer.digest.parse().map_err(|error: crate::DigestError| {
-            failed(RegistryError::Image(error.into()))
-        })?;
+        let digest: Digest = layer
+            .digest
+            .parse()
+            .map_err(|error: crate::DigestError| failed(RegistryError::Image(error.into())))?;
         let path = folder.join(digest.hex());
         // An image may have a layer twice.
         let file = match files.iter().find(|(known, _)| *known == path) {
