@@ -63,11 +63,7 @@ pub enum Ext4Error {
 struct View(Disk);
 
 impl Ext4Read for View {
-    fn read(
-        &mut self,
-        start: u64,
-        bytes: &mut [u8],
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    fn read(&mut self, start: u64, bytes: &mut [u8]) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
         Ok(self.0.read_exact_at(bytes, start)?)
     }
 }
@@ -88,11 +84,7 @@ struct Unpacking<'w> {
 ///
 /// # Errors
 /// See [`Ext4Error`]; the tree is then to be thrown away.
-pub(crate) fn apply(
-    disk: Disk,
-    writer: &mut Writer,
-    tick: &mut dyn FnMut(u64),
-) -> Result<Digest, Ext4Error> {
+pub(crate) fn apply(disk: Disk, writer: &mut Writer, tick: &mut dyn FnMut(u64)) -> Result<Digest, Ext4Error> {
     let image = Image::open(disk.clone())?;
     if image.superblock().needs_recovery() {
         return Err(Ext4Error::Journal);

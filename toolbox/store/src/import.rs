@@ -106,9 +106,10 @@ pub(crate) fn debs(
     let mut ticker = Ticker::new(progress, Stage::Unpack, Some(total));
     let here = PathBuf::from("/");
     for name in ["bin", "sbin", "lib", "lib64"] {
-        for (path, kind) in
-            [(format!("usr/{name}"), Kind::Directory), (name.to_owned(), Kind::Symlink(format!("usr/{name}").into()))]
-        {
+        for (path, kind) in [
+            (format!("usr/{name}"), Kind::Directory),
+            (name.to_owned(), Kind::Symlink(format!("usr/{name}").into())),
+        ] {
             let entry = Entry {
                 path: path.into_bytes(),
                 kind,
@@ -140,8 +141,7 @@ pub(crate) fn debs(
             input.finish().map_err(|source| StoreError::Decompress { path: path.clone(), source })?;
         digests.push_str(&finished.digest.hex());
     }
-    let (notes, size_bytes) =
-        writer.finish().map_err(|source| StoreError::Unpack { path: here, source })?;
+    let (notes, size_bytes) = writer.finish().map_err(|source| StoreError::Unpack { path: here, source })?;
     Ok(Built { digest: Digest::of(digests.as_bytes()), config: Config::default(), notes, size_bytes })
 }
 

@@ -104,7 +104,8 @@ fn a_merged_tree_a_layer_and_a_layout_give_what_the_mount_showed() {
     let tar = folder.path().join("merged.tar");
     overlay.write_tar(fs::File::create(&tar).unwrap(), Owners::Keep).unwrap();
     fs::create_dir(folder.path().join("by-tar")).unwrap();
-    let arguments = ["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", "merged.tar", "-C", "by-tar"];
+    let arguments =
+        ["--numeric-owner", "--xattrs", "--xattrs-include=*", "-xpf", "merged.tar", "-C", "by-tar"];
     run("tar", &arguments, folder.path());
     check(&folder.path().join("by-tar"), &expected, "tar");
     // Merged, by ourselves.
@@ -160,5 +161,8 @@ fn redirected_folders_are_refused() {
     run("sh", &["-c", script], folder.path());
     let (lower, upper) = paths(folder.path());
     let error = Overlay { lower: &lower, upper: Some(&upper) }.diff().unwrap_err();
-    assert!(matches!(error, CommitError::Redirected { attribute: "trusted.overlay.redirect", .. }), "{error}");
+    assert!(
+        matches!(error, CommitError::Redirected { attribute: "trusted.overlay.redirect", .. }),
+        "{error}"
+    );
 }

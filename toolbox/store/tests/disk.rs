@@ -30,7 +30,10 @@ fn sample(folder: &Path) {
 /// The dump without what mke2fs adds, which changes the time of the root too.
 fn without_lost_and_found(tree: &Path) -> String {
     let dump = dump(tree);
-    dump.lines().filter(|line| !line.starts_with("lost+found") && !line.starts_with(' ')).map(|line| format!("{line}\n")).collect()
+    dump.lines()
+        .filter(|line| !line.starts_with("lost+found") && !line.starts_with(' '))
+        .map(|line| format!("{line}\n"))
+        .collect()
 }
 
 #[test]
@@ -57,7 +60,8 @@ fn a_file_system_in_a_file_or_in_a_partition_of_a_raw_or_qcow2_disk() {
         let differs = found.lines().zip(expected.lines()).find(|(one, other)| one != other);
         assert!(found == expected, "{source}: {differs:?}");
         ids.push(held.image.id.clone());
-        let blocks = std::os::unix::fs::MetadataExt::blocks(&held.image.tree.join("sparse").metadata().unwrap());
+        let blocks =
+            std::os::unix::fs::MetadataExt::blocks(&held.image.tree.join("sparse").metadata().unwrap());
         assert!(blocks < 100, "holes are kept, but there are {blocks} blocks");
     }
     // All the same content, so there is one image.
@@ -95,7 +99,14 @@ fn files_with_their_blocks_in_a_map_are_read_too() {
 #[test]
 fn what_is_damaged_or_in_use_is_refused_and_never_panics() {
     let folder = tempfile::tempdir().unwrap();
-    run("sh", &["-c", "mkdir tree; head -c 100000 /dev/urandom > tree/x; ln -s x tree/l; mke2fs -q -t ext4 -d tree fs.img 8M"], folder.path());
+    run(
+        "sh",
+        &[
+            "-c",
+            "mkdir tree; head -c 100000 /dev/urandom > tree/x; ln -s x tree/l; mke2fs -q -t ext4 -d tree fs.img 8M",
+        ],
+        folder.path(),
+    );
     let store = Store::open(&folder.path().join("store")).unwrap();
     let path = folder.path().join("fs.img");
     let good = fs::read(&path).unwrap();

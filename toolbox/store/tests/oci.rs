@@ -81,9 +81,8 @@ fn layouts_and_docker_archives_give_the_tree_that_umoci_gives() {
         ids.push(held.image.id.unwrap());
     }
     assert!(ids[..3].windows(2).all(|pair| pair[0] == pair[1]), "one manifest, one image");
-    let error = store
-        .get(&Source::Oci(folder.path().join("layout"), None), &keep(), &mut |_| ())
-        .unwrap_err();
+    let error =
+        store.get(&Source::Oci(folder.path().join("layout"), None), &keep(), &mut |_| ()).unwrap_err();
     assert!(error.to_string().ends_with("there are several images: one, two"), "{error}");
     assert_eq!(error.hint(), Some("name one of them: oci:PATH:NAME"));
 }
@@ -99,11 +98,18 @@ fn blobs_that_are_not_what_their_digest_says_are_refused() {
         let good = fs::read(&path).unwrap();
         let mut bad = good.clone();
         // Spaces behind a document keep it readable; a layer's compressed bytes break.
-        if good.first() == Some(&b'{') { bad.push(b' ') } else { *bad.last_mut().unwrap() ^= 1 }
+        if good.first() == Some(&b'{') {
+            bad.push(b' ')
+        } else {
+            *bad.last_mut().unwrap() ^= 1
+        }
         fs::write(&path, bad).unwrap();
-        let result = store.get(&Source::Oci(folder.path().join("layout"), Some("two".into())), &keep(), &mut |_| ());
+        let result =
+            store.get(&Source::Oci(folder.path().join("layout"), Some("two".into())), &keep(), &mut |_| ());
         match result {
-            Err(StoreError::Oci { source: OciError::Mismatch { .. }, .. } | StoreError::Decompress { .. }) => {}
+            Err(
+                StoreError::Oci { source: OciError::Mismatch { .. }, .. } | StoreError::Decompress { .. },
+            ) => {}
             // Parts of the other image.
             Ok(held) => {
                 let id = held.image.id.clone().unwrap();
@@ -125,18 +131,48 @@ fn documents_that_lead_elsewhere_are_refused() {
     let long = "x".repeat(5 << 20);
     for (what, files, cause) in [
         ("no index", vec![("oci-layout", "{}")], "has no `index.json`"),
-        ("a path as a digest", vec![("oci-layout", "{}"), ("index.json", r#"{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}"#)], "64 lower-case"),
-        ("an unknown algorithm", vec![("oci-layout", "{}"), ("index.json", r#"{"manifests":[{"digest":"sha512:00"}]}"#)], "only algorithm"),
-        ("nothing there", vec![("oci-layout", "{}"), ("index.json", &format!(r#"{{"manifests":[{{"digest":"sha256:{hex}"}}]}}"#))], "has no `blobs/sha256/000"),
+        (
+            "a path as a digest",
+            vec![
+                ("oci-layout", "{}"),
+                ("index.json", r#"{"manifests":[{"digest":"sha256:../../../../etc/passwd"}]}"#),
+            ],
+            "64 lower-case",
+        ),
+        (
+            "an unknown algorithm",
+            vec![("oci-layout", "{}"), ("index.json", r#"{"manifests":[{"digest":"sha512:00"}]}"#)],
+            "only algorithm",
+        ),
+        (
+            "nothing there",
+            vec![
+                ("oci-layout", "{}"),
+                ("index.json", &format!(r#"{{"manifests":[{{"digest":"sha256:{hex}"}}]}}"#)),
+            ],
+            "has no `blobs/sha256/000",
+        ),
         ("a huge index", vec![("oci-layout", "{}"), ("index.json", &long)], "more than 4194304"),
         ("no JSON", vec![("oci-layout", "{}"), ("index.json", "[")], "`index.json`: EOF"),
-        ("a configuration elsewhere", vec![("manifest.json", r#"[{"Config":"../../../etc/passwd","Layers":[]}]"#)], "has no `../../../etc/passwd`"),
-        ("a layer too many", vec![("manifest.json", r#"[{"Config":"c","Layers":["x"]}]"#), ("c", "{}")], "1 layers, the configuration 0"),
+        (
+            "a configuration elsewhere",
+            vec![("manifest.json", r#"[{"Config":"../../../etc/passwd","Layers":[]}]"#)],
+            "has no `../../../etc/passwd`",
+        ),
+        (
+            "a layer too many",
+            vec![("manifest.json", r#"[{"Config":"c","Layers":["x"]}]"#), ("c", "{}")],
+            "1 layers, the configuration 0",
+        ),
     ] {
         let archive = files.iter().fold(Tar::default(), |tar, (name, content)| tar.file(name, content));
         let path = folder.path().join("a.tar");
         fs::write(&path, archive.end()).unwrap();
-        let source = if files[0].0 == "oci-layout" { Source::Oci(path, None) } else { Source::DockerArchive(path, None) };
+        let source = if files[0].0 == "oci-layout" {
+            Source::Oci(path, None)
+        } else {
+            Source::DockerArchive(path, None)
+        };
         let error = store.get(&source, &keep(), &mut |_| ()).unwrap_err();
         assert!(error.to_string().contains(cause), "{what}: {error}");
     }

@@ -89,8 +89,11 @@ impl Node<'_> {
         };
         loop {
             let counts = read(&mut one, &mut mine).and_then(|one| Ok((one, read(&mut two, &mut theirs)?)));
-            let (count, other_count) = counts
-                .map_err(|source| CommitError::Io { what: "cannot read", path: shown(self.path), source })?;
+            let (count, other_count) = counts.map_err(|source| CommitError::Io {
+                what: "cannot read",
+                path: shown(self.path),
+                source,
+            })?;
             if count != other_count || mine[..count] != theirs[..count] {
                 return Ok(false);
             }
@@ -281,7 +284,9 @@ impl Marks {
                     }
                 }
                 let either = |what: &str| {
-                    ["trusted", "user"].iter().find_map(|space| value(&file, &format!("{space}.overlay.{what}")))
+                    ["trusted", "user"]
+                        .iter()
+                        .find_map(|space| value(&file, &format!("{space}.overlay.{what}")))
                 };
                 let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
                 Ok(Self {

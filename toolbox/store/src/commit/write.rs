@@ -85,9 +85,9 @@ impl<W: Write> TarWriter<W> {
                 let size = file.metadata().map_or(0, |metadata| metadata.len());
                 header.set_size(size);
                 let mut content = Exact { file: &file, left: size };
-                self.archive.append_data(&mut header, as_path(name), &mut content).map_err(|source| {
-                    CommitError::Io { what: "cannot copy", path: shown(node.path), source }
-                })
+                self.archive
+                    .append_data(&mut header, as_path(name), &mut content)
+                    .map_err(|source| CommitError::Io { what: "cannot copy", path: shown(node.path), source })
             }
             FileType::Symlink => {
                 self.extend(node, None)?;
@@ -148,7 +148,8 @@ fn attributes(file: &File) -> io::Result<Vec<(String, Vec<u8>)>> {
     let mut found = Vec::new();
     for name in names[..count].split(|byte| *byte == 0) {
         let Ok(text) = std::str::from_utf8(name) else { continue };
-        if (text.starts_with("user.") && !text.starts_with("user.overlay.")) || text == "security.capability" {
+        if (text.starts_with("user.") && !text.starts_with("user.overlay.")) || text == "security.capability"
+        {
             let mut value = vec![0; 64 << 10];
             let count = rustix::fs::fgetxattr(file, text, &mut value)?;
             value.truncate(count);

@@ -66,7 +66,11 @@ pub(crate) enum Member {
 
 impl Blobs {
     /// Lists an archive. A compressed one is first unpacked into `scratch`, an empty file.
-    pub(crate) fn archive(file: File, scratch: impl FnOnce() -> io::Result<File>, limit: u64) -> io::Result<Self> {
+    pub(crate) fn archive(
+        file: File,
+        scratch: impl FnOnce() -> io::Result<File>,
+        limit: u64,
+    ) -> io::Result<Self> {
         let packing = Packing::detect(&crate::import::head(&file)?);
         let file = if packing == Packing::None {
             file
@@ -87,7 +91,8 @@ impl Blobs {
             let member = match entry.kind {
                 tar::Kind::File if entry.pieces.is_none() => Member::File(reader.position(), entry.size),
                 tar::Kind::Symlink(target) => {
-                    let folder = name.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |at| &name[..at]);
+                    let folder =
+                        name.iter().rposition(|byte| *byte == b'/').map_or(&b""[..], |at| &name[..at]);
                     Member::Link(clean(&target, folder))
                 }
                 tar::Kind::HardLink(target) => Member::Link(clean(&target, b"")),

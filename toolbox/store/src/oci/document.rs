@@ -126,7 +126,7 @@ pub fn parse<'t, T: Deserialize<'t>>(name: &str, text: &'t [u8]) -> Result<T, Oc
     serde_json::from_slice(text).map_err(|source| OciError::Json { name: name.to_owned(), source })
 }
 
-/// Reads an image's configuration: how it starts, and the DiffIDs of its layers.
+/// Reads an image's configuration: how it starts, and the `DiffID`s of its layers.
 ///
 /// # Errors
 /// It is malformed.
@@ -219,10 +219,7 @@ impl Index {
         Self::for_platform(&entries, architecture())
     }
 
-    fn for_platform<'d>(
-        entries: &[&'d Descriptor],
-        architecture: &str,
-    ) -> Result<&'d Descriptor, OciError> {
+    fn for_platform<'d>(entries: &[&'d Descriptor], architecture: &str) -> Result<&'d Descriptor, OciError> {
         let fits = |entry: &&&Descriptor| {
             entry.platform.as_ref().is_some_and(|platform| {
                 platform.os == "linux"
@@ -255,7 +252,9 @@ mod tests {
     }
 
     fn platform(architecture: &str) -> String {
-        format!(r#"{{"digest":"sha256:{architecture}","platform":{{"os":"linux","architecture":"{architecture}"}}}}"#)
+        format!(
+            r#"{{"digest":"sha256:{architecture}","platform":{{"os":"linux","architecture":"{architecture}"}}}}"#
+        )
     }
 
     #[test]

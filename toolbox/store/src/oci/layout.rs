@@ -48,7 +48,8 @@ pub(crate) fn docker_archive(blobs: &Blobs, reference: Option<&str>) -> Result<R
         (None, _) => return Err(OciError::Several(names())),
         (Some(wanted), images) => {
             let short = |tag: &str| tag.rsplit_once('/').map_or(tag.to_owned(), |(_, name)| name.to_owned());
-            let is = |tag: &String| tag == wanted || short(tag) == wanted || tag.ends_with(&format!("/{wanted}"));
+            let is =
+                |tag: &String| tag == wanted || short(tag) == wanted || tag.ends_with(&format!("/{wanted}"));
             images
                 .iter()
                 .find(|image| image.repo_tags.iter().any(is))

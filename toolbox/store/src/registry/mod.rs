@@ -56,6 +56,8 @@ pub enum RegistryError {
         url: String,
         /// What came instead.
         reason: String,
+        /// Whether asking again may help: the connection broke, or took too long.
+        passes: bool,
     },
     /// Another answer than the one hoped for.
     #[error("{url}: the registry answers {status}{}", detail.as_ref().map_or(String::new(), |detail| format!(": {detail}")))]
@@ -160,8 +162,7 @@ pub(crate) fn pull(
     known: &mut dyn FnMut(&Digest) -> Result<bool, StoreError>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Digest, Option<Pulled>), StoreError> {
-    let failed =
-        |source: RegistryError| StoreError::Registry { reference: reference.to_string(), source };
+    let failed = |source: RegistryError| StoreError::Registry { reference: reference.to_string(), source };
     let mut client = Client::new(reference, registries).map_err(failed)?;
     let (digest, manifest) = manifest(&mut client, reference).map_err(failed)?;
     if known(&digest)? {
@@ -175,9 +176,10 @@ pub(crate) fn pull(
     let mut layers = Vec::new();
     let mut files: Vec<(PathBuf, File)> = Vec::new();
     for layer in &manifest.layers {
-        let digest: Digest = layer.digest.parse().map_err(|error: crate::DigestError| {
-            failed(RegistryError::Image(error.into()))
-        })?;
+        let digest: Digest = layer
+            .digest
+            .parse()
+            .map_err(|error: crate::DigestError| failed(RegistryError::Image(error.into())))?;
         let path = folder.join(digest.hex());
         // An image may have a layer twice.
         let file = match files.iter().find(|(known, _)| *known == path) {
@@ -273,7 +275,7 @@ fn download(
         }
         let url = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let reason = format!("the connection ended after {found} of {} bytes", layer.size);
-        Err(RegistryError::Connection { url: format!("sha256:{url}"), reason })
+        Err(RegistryError::Connection { url: format!("sha256:{url}"), reason, passes: true })
     })?;
     file.rewind()?;
     let (found, bytes) = crate::digest::HashingReader::new(&file).finish()?;
@@ -294,7 +296,10 @@ fn retried<T>(mut ask: impl FnMut() -> Result<T, RegistryError>) -> Result<T, Re
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match ask() {
-            Err(RegistryError::Connection { .. } | RegistryError::Status { status: 429 | 500..=599, .. }) => {
+            Err(
+                RegistryError::Connection { passes: true, .. }
+                | RegistryError::Status { status: 429 | 500..=599, .. },
+            ) => {
                 std::thread::sleep(pause);
                 pause *= 2;
             }

@@ -68,7 +68,9 @@ impl FromStr for Reference {
             None => (name, None),
         };
         let (registry, repository) = match name.split_once('/') {
-            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => (first, rest.to_owned()),
+            Some((first, rest)) if first.contains(['.', ':']) || first == "localhost" => {
+                (first, rest.to_owned())
+            }
             Some(_) => (DEFAULT, name.to_owned()),
             None => (DEFAULT, format!("library/{name}")),
         };
@@ -92,7 +94,8 @@ impl FromStr for Reference {
 
 fn is_component(part: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    let outer = |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+    let outer =
+        |byte: Option<u8>| byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
     outer(part.bytes().next()) && outer(part.bytes().last()) && part.bytes().all(inner)
 }
 
@@ -128,7 +131,21 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Reference>().unwrap().to_string(), full);
         }
-        for text in ["", "A", "a b", "a:", "a:.x", "a//b", "../a", "a/..", "-a", "a@sha256:1", "a@md5:1", "http://x/y", "x.y:5/é"] {
+        for text in [
+            "",
+            "A",
+            "a b",
+            "a:",
+            "a:.x",
+            "a//b",
+            "../a",
+            "a/..",
+            "-a",
+            "a@sha256:1",
+            "a@md5:1",
+            "http://x/y",
+            "x.y:5/é",
+        ] {
             assert!(text.parse::<Reference>().is_err(), "{text}");
         }
     }
