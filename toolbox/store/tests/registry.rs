@@ -1,6 +1,8 @@
 //! Debian's docker-registry on loopback, filled by skopeo: open, with a password, with TLS. And a
 //! registry of our own making that asks for tokens, breaks off, and lies.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{Tar, keep, run};

@@ -54,7 +54,9 @@ impl<'r> Client<'r> {
                 match item.map_err(|error| RegistryError::Roots(error.to_string()))? {
                     PemItem::Certificate(certificate) => certificates.push(certificate),
                     _ => {
-                        return Err(RegistryError::Roots("there is something else than a certificate".into()));
+                        return Err(RegistryError::Roots(
+                            "there is something else than a certificate".into(),
+                        ));
                     }
                 }
             }
