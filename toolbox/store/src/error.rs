@@ -174,7 +174,6 @@ impl StoreError {
             Self::Oci { source, .. } => return source.hint(),
             Self::Registry { source, .. } => return source.hint(),
             Self::Deb { .. } => "get the package again",
-            Self::Ext4 { .. } | Self::Disk { .. } => return None,
             Self::Archive { .. } => "the archive is damaged or hostile: get it again",
             Self::Decompress { .. } => {
                 "get the file again; windows beyond 128 MiB (zstd --long=28 and more) are not supported"
@@ -186,7 +185,7 @@ impl StoreError {
             Self::Format { .. } => "use another store, or remove it",
             Self::Record { .. } => "remove the image with `toolbox rm`, and import it again",
             Self::Source(source) => return source.hint(),
-            Self::Io { .. } | Self::Unpack { .. } => return None,
+            Self::Io { .. } | Self::Unpack { .. } | Self::Ext4 { .. } | Self::Disk { .. } => return None,
         })
     }
 

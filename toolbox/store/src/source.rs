@@ -83,7 +83,7 @@ impl Source {
     /// # Errors
     /// Nothing is named.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
-        Self::parse_with(text, |path| path.exists())
+        Self::parse_with(text, Path::exists)
     }
 
     /// As [`Source::parse`], told which paths are there.

@@ -50,7 +50,7 @@ pub struct Finished {
     pub digest: Digest,
     /// Bytes of it.
     pub bytes: u64,
-    /// Of the archive without compression, when asked for (OCI image specification: DiffID).
+    /// Of the archive without compression, when asked for (OCI image specification: `DiffID`).
     pub diff_id: Option<Digest>,
 }
 

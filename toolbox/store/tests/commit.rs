@@ -1,6 +1,8 @@
 //! The kernel's overlayfs changes a tree; what we say of the change, and what GNU tar, umoci and
 //! skopeo make of what we write, is what the mount showed.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{dump, keep, run};

@@ -1,5 +1,7 @@
 //! dpkg-deb builds packages, we unpack them as dpkg does over a merged /usr.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{keep, run};

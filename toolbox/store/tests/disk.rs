@@ -1,5 +1,7 @@
 //! mke2fs and qemu-img make file systems and disks, we read them: the tree is what was put in.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{dump, keep, run};

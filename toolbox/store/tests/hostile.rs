@@ -1,6 +1,8 @@
 //! Archives that want to write elsewhere, or to take all there is. What each ends in is a table;
 //! beside the tree there is always a bystander that must not change.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{Tar, dump, keep, limited, unpack};
@@ -167,7 +169,7 @@ fn limits_hold() {
         // Content of a link is passed over, but not for ever.
         (
             "skipped content",
-            tar().file("x", "x").raw(b'1', b"h", b"x", 0, &[0; 50_000]),
+            tar().file("x", "x").raw(b'1', b"h", b"x", 0, &vec![0; 50_000]),
             "unpacks to more than",
         ),
     ] {
@@ -306,7 +308,7 @@ fn removal_follows_no_link_and_manages_depth_and_closed_folders() {
     fs::create_dir(tree.join("closed")).unwrap();
     fs::write(tree.join("closed/file"), "x").unwrap();
     symlink("../victim", tree.join("link")).unwrap();
-    fs::set_permissions(tree.join("closed"), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+    fs::set_permissions(tree.join("closed"), std::os::unix::fs::PermissionsExt::from_mode(0o0)).unwrap();
     toolbox_store::tree::remove(&tree).unwrap();
     toolbox_store::tree::remove(&folder.path().join("ltree")).unwrap();
     toolbox_store::tree::remove(&folder.path().join("nothing")).unwrap();

@@ -1,6 +1,8 @@
 //! umoci and skopeo make images, we unpack them: the tree is what umoci unpacks. And images of
 //! our own making that contradict themselves.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{Tar, dump, keep, run};

@@ -4,6 +4,8 @@
 //! After either there is no image under a final name that is not whole, the next try works, and
 //! `gc` takes away what is left.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{Tar, dump, keep, run};

@@ -1,6 +1,8 @@
 //! GNU tar packs, we unpack, and the tree is what GNU tar makes of it: every format, compression
 //! and kind of file.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test ends where something is wrong")]
+
 mod common;
 
 use common::{dump, keep, own, run};

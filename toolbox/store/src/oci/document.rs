@@ -126,7 +126,7 @@ pub fn parse<'t, T: Deserialize<'t>>(name: &str, text: &'t [u8]) -> Result<T, Oc
     serde_json::from_slice(text).map_err(|source| OciError::Json { name: name.to_owned(), source })
 }
 
-/// Reads an image's configuration: how it starts, and the DiffIDs of its layers.
+/// Reads an image's configuration: how it starts, and the `DiffID`s of its layers.
 ///
 /// # Errors
 /// It is malformed.

@@ -49,7 +49,8 @@ struct AuthFile {
 #[serde(default, rename_all = "lowercase")]
 #[derive(Default)]
 struct Auth {
-    auth: String,
+    #[serde(rename = "auth")]
+    pair: String,
     identitytoken: String,
     username: String,
     password: String,
@@ -66,7 +67,7 @@ pub(super) fn find(
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             text => text.map_err(|error| broken(error.to_string()))?,
         };
-        if let Some(found) = of(&text, reference).map_err(broken)? {
+        if let Some(found) = in_file(&text, reference).map_err(broken)? {
             return Ok(Some(found));
         }
     }
@@ -80,7 +81,7 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// The most particular entry: a repository's before a registry's.
-fn of(text: &[u8], reference: &Reference) -> Result<Option<Credentials>, String> {
+fn in_file(text: &[u8], reference: &Reference) -> Result<Option<Credentials>, String> {
     // The parser's message may hold a piece of a password; its place is enough.
     let file: AuthFile = serde_json::from_slice(text).map_err(|error| {
         format!("no credentials file, at line {} column {}", error.line(), error.column())
@@ -97,8 +98,8 @@ fn of(text: &[u8], reference: &Reference) -> Result<Option<Credentials>, String>
         return Ok(Some(Credentials::Identity(found.identitytoken.clone())));
     }
     let engine = base64::engine::general_purpose::STANDARD;
-    if !found.auth.is_empty() {
-        let plain = engine.decode(found.auth.trim()).map_err(|_| "an entry is no base 64".to_owned())?;
+    if !found.pair.is_empty() {
+        let plain = engine.decode(found.pair.trim()).map_err(|_| "an entry is no base 64".to_owned())?;
         if !plain.contains(&b':') {
             return Err("an entry has no colon between user and password".to_owned());
         }
@@ -172,14 +173,14 @@ mod tests {
         let file = br#"{"auths":{"x.example":{"auth":"YTpi"},"x.example/team":{"auth":"Yzpk"},
             "https://index.docker.io/v1/":{"username":"u","password":"p"},"t.example":{"identitytoken":"t"},
             "bad.example":{"auth":"%"}}}"#;
-        let of = |text: &str| super::of(file, &text.parse().unwrap());
+        let of = |text: &str| in_file(file, &text.parse().unwrap());
         assert!(of("x.example/team/a") == Ok(Some(Credentials::Basic("Yzpk".into()))));
         assert!(of("x.example/other") == Ok(Some(Credentials::Basic("YTpi".into()))));
         assert!(of("alpine") == Ok(Some(Credentials::Basic("dTpw".into()))));
         assert!(of("t.example/a") == Ok(Some(Credentials::Identity("t".into()))));
         assert!(of("y.example/a") == Ok(None));
         assert!(of("bad.example/a").is_err());
-        let error = super::of(b"{\"auths\": secret", &"a".parse().unwrap()).err().unwrap();
+        let error = in_file(b"{\"auths\": secret", &"a".parse().unwrap()).err().unwrap();
         assert!(!error.contains("secret"), "{error}");
     }
 

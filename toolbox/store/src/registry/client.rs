@@ -15,9 +15,9 @@ use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Proxy};
 
 const CONNECT_MAX: Duration = Duration::from_secs(20);
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 /// One blob in one go; what came until then is kept, and gone on with.
-const BODY_MAX: Duration = Duration::from_secs(1800);
+const BODY_MAX: Duration = Duration::from_mins(30);
 /// Most words of an error that are told.
 const MAX_DETAIL: usize = 300;
 
@@ -127,7 +127,7 @@ impl<'r> Client<'r> {
             if !goes_on {
                 if response.status() == StatusCode::PARTIAL_CONTENT {
                     let reason = "the registry sends another part than it was asked for".to_owned();
-                    return Err(RegistryError::Connection { url, reason });
+                    return Err(RegistryError::Connection { url, reason, passes: false });
                 }
                 file.set_len(0)?;
                 at = 0;
@@ -147,7 +147,7 @@ impl<'r> Client<'r> {
                 Ok(0) => return Ok(()),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(RegistryError::Connection { url, reason: error.to_string() }),
+                Err(error) => return Err(broken(&url, &error)),
             };
             at += count as u64;
             if at > size {
@@ -258,7 +258,25 @@ impl<'r> Client<'r> {
 }
 
 fn connection(url: &str, error: &ureq::Error) -> RegistryError {
-    RegistryError::Connection { url: url.to_owned(), reason: error.to_string() }
+    let passes = match error {
+        ureq::Error::Io(error) => matches!(
+            error.kind(),
+            io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionAborted
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::UnexpectedEof
+                | io::ErrorKind::TimedOut
+        ),
+        ureq::Error::Timeout(_) => true,
+        // No such host, nobody there, another's certificate: that stays so.
+        _ => false,
+    };
+    RegistryError::Connection { url: url.to_owned(), reason: error.to_string(), passes }
+}
+
+/// In the middle of an answer.
+fn broken(url: &str, error: &io::Error) -> RegistryError {
+    RegistryError::Connection { url: url.to_owned(), reason: error.to_string(), passes: true }
 }
 
 fn checked(response: Response<Body>, url: &str) -> Result<Response<Body>, RegistryError> {
@@ -280,8 +298,7 @@ fn checked(response: Response<Body>, url: &str) -> Result<Response<Body>, Regist
 fn bounded(response: Response<Body>, url: &str) -> Result<Vec<u8>, RegistryError> {
     let mut text = Vec::new();
     let mut body = response.into_body().into_with_config().limit(u64::MAX).reader().take(MAX_DOCUMENT + 1);
-    body.read_to_end(&mut text)
-        .map_err(|error| RegistryError::Connection { url: url.to_owned(), reason: error.to_string() })?;
+    body.read_to_end(&mut text).map_err(|error| broken(url, &error))?;
     let size = text.len() as u64;
     if size > MAX_DOCUMENT {
         return Err(OciError::TooLarge { name: url.to_owned(), size, limit: MAX_DOCUMENT }.into());

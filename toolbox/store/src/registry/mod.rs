@@ -56,6 +56,8 @@ pub enum RegistryError {
         url: String,
         /// What came instead.
         reason: String,
+        /// Whether asking again may help: the connection broke, or took too long.
+        passes: bool,
     },
     /// Another answer than the one hoped for.
     #[error("{url}: the registry answers {status}{}", detail.as_ref().map_or(String::new(), |detail| format!(": {detail}")))]
@@ -273,7 +275,7 @@ fn download(
         }
         let url = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let reason = format!("the connection ended after {found} of {} bytes", layer.size);
-        Err(RegistryError::Connection { url: format!("sha256:{url}"), reason })
+        Err(RegistryError::Connection { url: format!("sha256:{url}"), reason, passes: true })
     })?;
     file.rewind()?;
     let (found, bytes) = crate::digest::HashingReader::new(&file).finish()?;
@@ -294,7 +296,10 @@ fn retried<T>(mut ask: impl FnMut() -> Result<T, RegistryError>) -> Result<T, Re
     let mut pause = PAUSE;
     for _ in 1..TRIES {
         match ask() {
-            Err(RegistryError::Connection { .. } | RegistryError::Status { status: 429 | 500..=599, .. }) => {
+            Err(
+                RegistryError::Connection { passes: true, .. }
+                | RegistryError::Status { status: 429 | 500..=599, .. },
+            ) => {
                 std::thread::sleep(pause);
                 pause *= 2;
             }

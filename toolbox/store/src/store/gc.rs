@@ -76,7 +76,8 @@ impl Store {
                 }
                 Ok(Doomed::InUse | Doomed::Gone) => {}
                 Err(error) => {
-                    freed.failures.push((self.root.join("images").join(id.as_str()), error.to_string()))
+                    let path = self.root.join("images").join(id.as_str());
+                    freed.failures.push((path, error.to_string()));
                 }
             }
         }

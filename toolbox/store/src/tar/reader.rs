@@ -178,7 +178,7 @@ impl<R: BufRead> Reader<R> {
     }
 
     /// Version 1.0: decimal numbers, one a line, padded to a block; gives the bytes taken too.
-    fn sparse_map(&mut self) -> Result<(Vec<(u64, u64)>, u64), Problem> {
+    fn sparse_map(&mut self) -> Result<(sparse::Pieces, u64), Problem> {
         let mut numbers = Vec::new();
         let mut digits = Vec::new();
         let mut wanted = None;

@@ -2,7 +2,7 @@
 //!
 //! A path without links is opened by one openat2(2) that refuses every link and every way out.
 //! Where that meets a link, or the kernel has no openat2, the path is walked name by name: each
-//! folder is opened with O_NOFOLLOW under the one before, a link's target is read and walked in
+//! folder is opened with `O_NOFOLLOW` under the one before, a link's target is read and walked in
 //! the same way, `/` is the root and `..` stops there. Neither way trusts the tree's content.
 
 use rustix::fd::{AsFd, OwnedFd};
@@ -10,7 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use std::rc::Rc;
 
-/// As many as the kernel follows (path_resolution(7)).
+/// As many as the kernel follows (`path_resolution(7)`).
 const MAX_LINKS: usize = 40;
 /// Folders that stay open for the entries that come next.
 const CACHED: usize = 8;

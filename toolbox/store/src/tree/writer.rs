@@ -242,7 +242,7 @@ impl Writer {
                 })?;
                 self.own_by_name(&folder, name, entry)?;
                 self.notes.attributes_dropped += entry.xattrs.len() as u64;
-                self.time_by_name(&folder, name, entry)?;
+                time_by_name(&folder, name, entry)?;
             }
             Kind::HardLink(target) => self.hard_link(&folder, name, target, entry)?,
             Kind::Fifo | Kind::CharDevice(..) | Kind::BlockDevice(..) => {
@@ -261,7 +261,7 @@ impl Writer {
                 rustix::fs::chmodat(&*folder, *name, mode, AtFlags::empty())
                     .map_err(|error| refused(entry, "cannot set its mode", error))?;
                 self.notes.attributes_dropped += entry.xattrs.len() as u64;
-                self.time_by_name(&folder, name, entry)?;
+                time_by_name(&folder, name, entry)?;
             }
         }
         Ok(None)
@@ -286,7 +286,7 @@ impl Writer {
             return Err(UnpackError::Root { path: shown(&entry.path) });
         }
         let root = self.root.folder();
-        let opened = open_folder(&*root, b".").map_err(|error| refused(entry, "cannot open it", error))?;
+        let opened = open_folder(&root, b".").map_err(|error| refused(entry, "cannot open it", error))?;
         self.attributes(&opened, entry, 0o700)?;
         self.times.add(b"", entry.mtime).map_err(|source| cannot(entry, "cannot note its time", source))
     }
@@ -437,11 +437,11 @@ impl Writer {
             owned => owned.map_err(|error| refused(entry, "cannot set its owner", error)),
         }
     }
+}
 
-    fn time_by_name(&self, folder: &OwnedFd, name: &[u8], entry: &Entry) -> Result<(), UnpackError> {
-        rustix::fs::utimensat(folder, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
-            .map_err(|error| refused(entry, "cannot set its time", error))
-    }
+fn time_by_name(folder: &OwnedFd, name: &[u8], entry: &Entry) -> Result<(), UnpackError> {
+    rustix::fs::utimensat(folder, name, &timestamps(entry.mtime), AtFlags::SYMLINK_NOFOLLOW)
+        .map_err(|error| refused(entry, "cannot set its time", error))
 }
 
 fn open_folder(above: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {

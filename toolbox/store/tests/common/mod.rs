@@ -1,5 +1,9 @@
 //! What the tests share: folders, archives built byte by byte, and a dump of a tree.
-#![allow(dead_code, reason = "each test file uses some of it")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    reason = "each test file uses some of it; a test ends where something is wrong"
+)]
 
 use std::fmt::Write as _;
 use std::os::unix::ffi::OsStrExt;
