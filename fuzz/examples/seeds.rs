@@ -16,6 +16,7 @@ use journal::segment::record::{Kind as RecordKind, append};
 use journal::segment::{Header, Indexer};
 use net::dhcp4::Message;
 use net::dhcp4::message::{Kind as Dhcp, code};
+use ssh::server::replay;
 use std::error::Error;
 use std::fs;
 use std::io::{Cursor, Write as _};
@@ -56,6 +57,10 @@ fn main() -> Result<()> {
         "aliases",
         b"alias virtio:d00000001v* virtio_net\nalias usb:v*p[0-3]?x* r8152\n\0usb:v1p22x",
     )?;
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGvcLRmK4Jf8GuTgqh2vGkYBSXgx9oPE7DHxyQ+xJ7Eh";
+    keep("ssh_import", "github", format!("[{{\"id\":1,\"key\":\"{key}\"}}]").as_bytes())?;
+    keep("ssh_import", "lines", format!("# mine\n{key} me\n").as_bytes())?;
+    keep("ssh_import", "wanted", b"core github octocat\ncore url https://a:b@c/d\n")?;
     let ext4 = ext4()?;
     keep("superblock", "ext4", &Disk::to_input(&ext4))?;
     keep("ext4", "ours", &Disk::to_input(&ext4))?;
@@ -88,6 +93,12 @@ fn main() -> Result<()> {
     keep("ssh", "words", b"wsystemctl 'a b' \"c \\\"d\" e\\ f")?;
     keep("ssh", "sftp-open", b"s\x03\0\0\0\x01\0\0\0\x04/tmp\0\0\0\x1a\0\0\0\x04\0\0\x01\xa4")?;
     keep("ssh", "sftp-rename", b"s\xc8\0\0\0\x02\0\0\0\x18posix-rename@openssh.com\0\0\0\x01a\0\0\0\x01b")?;
+    let whole = |messages: &[Vec<u8>]| replay::connection(messages.iter().map(Vec::as_slice));
+    keep("ssh_connection", "real", &[b"r".to_vec(), whole(&replay::until_keys())].concat())?;
+    keep("ssh_connection", "clear", &[b"c".to_vec(), whole(&replay::everything())].concat())?;
+    let messages = replay::everything();
+    let framed = messages.iter().map(|message| [&(message.len() as u16).to_be_bytes(), message.as_slice()].concat());
+    keep("ssh_connection", "messages", &[b"m".to_vec(), framed.collect::<Vec<_>>().concat()].concat())?;
     for (name, image) in qcow2_images()? {
         keep("qcow2", name, &Disk::to_input(&image))?;
     }

@@ -3,8 +3,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use net::config::{Candidate, Set, Source};
+use net::config::{Candidate, Machine, Set, Source};
 use net::netlink::message::{create_link, set_address, set_route};
+use net::netlink::rule;
 use net::plan::{self, Change, Given};
 use std::path::Path;
 
@@ -14,6 +15,7 @@ fuzz_target!(|input: &[u8]| {
         for problem in &set.problems {
             let _ = problem.to_string();
         }
+        let _ = set.clone().for_machine(&Machine::default());
         let link = Candidate { name: "eth0".into(), kind_of_type: "ether".into(), ..Candidate::default() };
         let _ = (set.network_for(&link), set.link_for(&link));
         for network in &set.networks {
@@ -23,12 +25,20 @@ fuzz_target!(|input: &[u8]| {
                 match change {
                     Change::SetAddress(new) => drop(set_address(1, &new).finish(1)),
                     Change::SetRoute(route) => drop(set_route(1, &route).finish(1)),
-                    Change::RemoveAddress(_) | Change::RemoveRoute(_) => unreachable!("nothing was there"),
+                    Change::SetRule(new) => {
+                        // Behind the header of 16 bytes.
+                        let found = rule::parse(&rule::add(&new).finish(1)[16..]);
+                        let found = found.map(|found| rule::Rule { priority: new.priority, ..found });
+                        assert!(found.is_some_and(|found| new.is(&found)), "{new:?}");
+                    }
+                    Change::RemoveAddress(_) | Change::RemoveRoute(_) | Change::RemoveRule(_) => {
+                        unreachable!("nothing was there")
+                    }
                 }
             }
         }
         for netdev in &set.netdevs {
-            drop(create_link(&netdev.name, &netdev.kind, netdev.mac, netdev.mtu, Some(1)).finish(1));
+            drop(create_link(&netdev.name, (&netdev.kind, &netdev.settings), netdev.mac, netdev.mtu, Some(1)).finish(1));
         }
     }
 });

@@ -32,7 +32,7 @@ fuzz_target!(|input: &[u8]| {
         }
         b'w' => {
             let Ok(text) = text() else { return };
-            if let Ok(split) = words::split(text) {
+            if let Ok(split) = words::split(text, "") {
                 assert!(split.iter().map(String::len).sum::<usize>() <= text.len());
             }
         }

@@ -10,11 +10,13 @@
 mod boot;
 mod disk;
 mod image;
+mod ssh;
 mod tool;
 mod user_data;
 
 pub use boot::{BLESSED, Boot, LONG, READY, add_disk, give, row};
 pub use disk::{Disk, seed};
 pub use image::Image;
+pub use ssh::Ssh;
 pub use tool::tool;
 pub use user_data::{POWER_OFF, document, oneshot};

@@ -145,13 +145,15 @@ fn a_document_that_cannot_be_fetched_is_said_and_the_machine_gets_ready() {
     let image = Image::older();
     let disk = Disk::of(&image);
     let mut spec = Boot::direct(&disk, &image);
-    let url = "https://example.org/cloud-config.yml";
+    // Refused for good, so that nothing is tried again.
+    let url = "ftp://example.org/cloud-config.yml";
     let smbios = format!("type=11,value=slipway.user-data-url={url}");
     spec.more.extend(["-smbios", &smbios, "-nic", "user,model=virtio-net-pci"].map(Into::into));
     let mut boot = Boot::start(&spec);
-    boot.wait(&format!("user-data: not fetched: {url}: https is not supported here"));
+    boot.wait(&format!("user-data: not fetched: {url}: not a URL that begins with"));
     let console = boot.ready();
-    assert_eq!(row(&console, "user-data"), format!("to be fetched from {url}"), "{console}");
+    let why = format!("NOT FETCHED: {url}: not a URL that begins with https:// or http://");
+    assert_eq!(row(&console, "user-data"), why, "{console}");
     assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
     boot.wait_for_all(&[qemu_tests::BLESSED]);
 }
@@ -198,11 +200,59 @@ fn a_document_is_fetched_before_the_default_target_and_kept() {
     let mut spec = Boot::direct(&disk, &image);
     let url = format!("type=11,value=slipway.metadata-url=http://10.0.2.2:{port}");
     spec.more.extend(["-smbios", &url, "-nic", "user,model=virtio-net-pci"].map(Into::into));
-    for word in ["to be fetched from http://10.0.2.2", "applied, kept from an earlier boot"] {
+    for word in ["applied, from http://10.0.2.2", "applied, kept from an earlier boot"] {
         let mut boot = Boot::start(&spec);
         boot.wait_for_all(&["fetched for 10.9.8.7 on from-the-network"]);
         let console = boot.ready();
         assert!(row(&console, "user-data").starts_with(word), "{console}");
         boot.cut();
     }
+}
+
+/// Keys are imported after the machine is ready, shown, and there again without the network.
+#[test]
+fn imported_keys_are_kept_for_a_boot_without_network() {
+    let json = format!("[{{\"id\":1,\"key\":\"{KEY}\"}}]");
+    let bodies = vec![("/users/octocat/keys?per_page=100", &*json.leak())];
+    let port = serve(bodies.leak());
+    let image = Image::older();
+    let disk = Disk::of(&image);
+    let document = format!(
+        r#"#cloud-config
+users:
+  - name: core
+    coreos-ssh-import-github: octocat
+coreos:
+  units:
+    - name: slipway-ssh-import.service
+      drop-ins:
+        - name: 10-test.conf
+          content: |
+            [Service]
+            ExecStart=
+            ExecStart=/usr/bin/host import-ssh-keys --github-api=http://10.0.2.2:{port}
+            ExecStopPost=/usr/bin/host status
+    - name: look.service
+      command: start
+      content: |
+        [Service]
+        Type=oneshot
+        StandardOutput=journal+console
+        ExecStart=/usr/bin/busybox sh -c "busybox tail -n 1 /etc/ssh/authorized_keys.d/core.d/imported || true"
+"#
+    );
+    let mut spec = Boot::direct(&disk, &image);
+    give(&mut spec, &disk, &document);
+    let plain = spec.more.clone();
+    spec.more.extend(["-nic", "user,model=virtio-net-pci"].map(Into::into));
+    let mut boot = Boot::start(&spec);
+    boot.wait_for_all(&["ssh keys of core: github octocat: 1 key", "ssh keys   core, github octocat: 1 key"]);
+    let console = boot.ready();
+    assert!(row(&console, "units").ends_with(" 0 failed"), "{console}");
+    boot.cut();
+    spec.more = plain;
+    let mut boot = Boot::start(&spec);
+    // The key stands there before the unit starts, and nothing can be asked.
+    let key = KEY.trim_end_matches(" me");
+    boot.wait_for_all(&[key, qemu_tests::READY, "ssh keys of core: github octocat: "]);
 }

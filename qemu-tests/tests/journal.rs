@@ -11,7 +11,7 @@ fn everybody_is_heard_and_a_killed_daemon_comes_back() {
                 echo messages: `journalctl -k -q -o export | busybox grep -c ^_TRANSPORT=kernel`; \
                 systemctl kill -s 9 systemd-journald.service";
     let again = "until journalctl --sync 2>/dev/null; do true; done; echo heard again; journalctl --sync; \
-                 echo lines `journalctl -u again -o cat | busybox grep -c .`; \
+                 echo lines `journalctl -u again -o cat _TRANSPORT=stdout | busybox grep -c .`; \
                  echo `journalctl -q -o cat | busybox grep -c not.closed` was open; journalctl --verify && echo verified";
     let user_data = document(&[
         ("talk.service", &oneshot("", talk)),

@@ -33,18 +33,6 @@ write_files:
       Address=203.0.113.5/24
       IPv6AcceptRA=no
 units:
-  - name: card.service
-    enable: true
-    content: |
-      [Unit]
-      DefaultDependencies=no
-      Before=network-pre.target
-      Wants=network-pre.target
-      [Service]
-      Type=oneshot
-      ExecStart=/usr/bin/busybox modprobe virtio_net
-      [Install]
-      WantedBy=multi-user.target
   - name: look.service
     enable: true
     content: |

@@ -3,9 +3,10 @@
 //! What is set holds until the machine is started again: `/etc` is rendered from the user-data
 //! document at every boot, so that a name that is to stay belongs there. The command says so.
 
-use crate::identity::{HOSTNAME, Identity, MACHINE_INFO, check_hostname, check_info, replace, with_value};
+use crate::demand::{self, Refusal};
+use crate::hostnamed::{Request, SOCKET};
+use crate::identity::{Identity, check_hostname, check_info};
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
 const USAGE: &str = "hint: hostnamectl [--json] [status] | [--static] [--transient] [--pretty] hostname [NAME] | \
@@ -27,8 +28,7 @@ struct Options {
 enum Plan {
     Status { json: bool },
     Show(&'static str),
-    SetName { name: String, fixed: bool, transient: bool, pretty: bool },
-    SetInfo { key: &'static str, value: String },
+    Set(Request),
 }
 
 /// The command. Exit code: 0 done, 1 failed, 2 usage or a bad name.
@@ -41,7 +41,9 @@ pub fn main(arguments: &[String]) -> u8 {
         options => options.and_then(|options| Plan::of(&options)),
     };
     match plan {
-        Ok(plan) => match plan.carry_out(Path::new("/")) {
+        Ok(plan) => match plan.carry_out(Path::new("/"), &mut |request| {
+            demand::wish(SOCKET, "systemd-hostnamed.socket", request)
+        }) {
             Ok(text) => {
                 print!("{text}");
                 0
@@ -115,7 +117,7 @@ impl Plan {
                     check_info("PRETTY_HOSTNAME", name).map_err(|error| error.to_string())?;
                 }
                 let pretty = options.is_pretty || !any;
-                Ok(Self::SetName { name: name.to_owned(), fixed, transient, pretty })
+                Ok(Self::Set(Request::SetName { name: name.to_owned(), fixed, transient, pretty }))
             }
             [verb] if !verb.starts_with("set-") => {
                 let found = INFO.iter().find(|(known, _)| *known == verb).map(|(known, _)| Self::Show(known));
@@ -125,14 +127,18 @@ impl Plan {
                 let found = INFO.iter().find(|(known, _)| *known == verb);
                 let key = found.ok_or_else(|| format!("`{verb}` is not understood"))?.1;
                 check_info(key, value).map_err(|error| error.to_string())?;
-                Ok(Self::SetInfo { key, value: value.to_owned() })
+                Ok(Self::Set(Request::SetInfo { key: key.to_owned(), value: value.to_owned() }))
             }
             _ => Err(format!("`{}` is not understood", words.join(" "))),
         }
     }
 
-    /// What is to be printed.
-    fn carry_out(self, root: &Path) -> Result<String, String> {
+    /// What is to be printed; what is to be set is wished for with `set`.
+    fn carry_out(
+        self,
+        root: &Path,
+        set: &mut dyn FnMut(&Request) -> Result<(), Refusal>,
+    ) -> Result<String, Refusal> {
         match self {
             Self::Status { json } => {
                 let identity = Identity::look(root);
@@ -155,42 +161,19 @@ impl Plan {
                 };
                 Ok(format!("{}\n", value.unwrap_or_default()))
             }
-            Self::SetInfo { key, value } => {
-                set_info(root, key, &value)?;
+            Self::Set(request) => {
+                set(&request)?;
                 eprintln!(
-                    "hint: /etc is rendered anew at every boot; to keep it, write /etc/machine-info in user-data"
+                    "hint: it holds until the next boot; to keep it, set {} in user-data",
+                    match request {
+                        Request::SetName { .. } => "`hostname:`",
+                        Request::SetInfo { .. } => "/etc/machine-info (`write_files:`)",
+                    }
                 );
-                Ok(String::new())
-            }
-            Self::SetName { name, fixed, transient, pretty } => {
-                if fixed {
-                    let text = if name.is_empty() { String::new() } else { format!("{name}\n") };
-                    let path = root.join(HOSTNAME);
-                    replace(&path, &text).map_err(|error| format!("{}: {error}", path.display()))?;
-                }
-                if transient {
-                    // An empty transient name is the static one again.
-                    let back = Identity::look(root).static_hostname.unwrap_or_else(|| "localhost".to_owned());
-                    let name = if name.is_empty() { &back } else { &name };
-                    nix::unistd::sethostname(name)
-                        .map_err(|error| format!("the host name cannot be set: {error}"))?;
-                }
-                if pretty {
-                    // A pretty name that is the host name tells nothing.
-                    let all = fixed && transient;
-                    set_info(root, "PRETTY_HOSTNAME", if all { "" } else { &name })?;
-                }
-                eprintln!("hint: it holds until the next boot; to keep it, set `hostname:` in user-data");
                 Ok(String::new())
             }
         }
     }
-}
-
-fn set_info(root: &Path, key: &str, value: &str) -> Result<(), String> {
-    let path = root.join(MACHINE_INFO);
-    let old = fs::read_to_string(&path).unwrap_or_default();
-    replace(&path, &with_value(&old, key, value)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
 fn show(identity: &Identity) -> String {
@@ -232,11 +215,8 @@ mod tests {
 
     #[test]
     fn calls() {
-        let set = |name: &str, fixed, transient, pretty| Plan::SetName {
-            name: name.into(),
-            fixed,
-            transient,
-            pretty,
+        let set = |name: &str, fixed, transient, pretty| {
+            Plan::Set(Request::SetName { name: name.into(), fixed, transient, pretty })
         };
         assert_eq!(plan(""), Ok(Plan::Status { json: false }));
         assert_eq!(plan("--json status"), Ok(Plan::Status { json: true }));
@@ -244,7 +224,10 @@ mod tests {
         assert_eq!(plan("hostname a"), Ok(set("a", true, true, true)));
         assert_eq!(plan("set-hostname --static a"), Ok(set("a", true, false, false)));
         assert_eq!(plan("hostname --pretty Ö"), Ok(set("Ö", false, false, true)));
-        assert_eq!(plan("set-chassis vm"), Ok(Plan::SetInfo { key: "CHASSIS", value: "vm".into() }));
+        assert_eq!(
+            plan("set-chassis vm"),
+            Ok(Plan::Set(Request::SetInfo { key: "CHASSIS".into(), value: "vm".into() }))
+        );
         assert_eq!(plan("location"), Ok(Plan::Show("location")));
         for wrong in [
             "hostname a_b",
@@ -263,15 +246,22 @@ mod tests {
     #[test]
     fn what_is_set_is_shown() {
         let root = tempfile::tempdir().unwrap();
-        fs::create_dir(root.path().join("etc")).unwrap();
+        std::fs::create_dir(root.path().join("etc")).unwrap();
         for call in ["hostname --static node7", "hostname --pretty Seven", "location Rack"] {
-            plan(call).unwrap().carry_out(root.path()).unwrap();
+            plan(call)
+                .unwrap()
+                .carry_out(root.path(), &mut |request| request.clone().carry_out(root.path()))
+                .unwrap();
         }
-        let text = Plan::Status { json: false }.carry_out(root.path()).unwrap();
+        let text = Plan::Status { json: false }
+            .carry_out(root.path(), &mut |request| request.clone().carry_out(root.path()))
+            .unwrap();
         for row in ["  Static hostname: node7\n", "  Pretty hostname: Seven\n", "         Location: Rack\n"] {
             assert!(text.contains(row), "{text}");
         }
-        let json = Plan::Status { json: true }.carry_out(root.path()).unwrap();
+        let json = Plan::Status { json: true }
+            .carry_out(root.path(), &mut |request| request.clone().carry_out(root.path()))
+            .unwrap();
         let json: serde_json::Value = serde_json::from_str(&json).unwrap();
         assert_eq!(
             (json["StaticHostname"].as_str(), json["PrettyHostname"].as_str()),

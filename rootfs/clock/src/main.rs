@@ -12,6 +12,8 @@ fn main() -> ExitCode {
     match name.as_str() {
         "timesyncd" => clock::timesyncd::main(rest),
         "time-wait-sync" => clock::wait::main(rest),
+        "hostnamed" => clock::hostnamed::main(rest),
+        "timedated" => clock::timedated::main(rest),
         "timedatectl" => clock::timedatectl::main(rest),
         "hostnamectl" => clock::hostnamectl::main(rest),
         other => {

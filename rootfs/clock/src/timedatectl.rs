@@ -4,13 +4,14 @@
 //! every boot; the command says so.
 
 use crate::client::Report;
-use crate::timesyncd::{Request, SOCKET};
-use crate::zone::{self, Civil, FOLDER, LOCALTIME, Zone};
+use crate::demand::{self, Refusal};
+use crate::timedated::{NO_ZONES, Request, SOCKET};
+use crate::timesyncd;
+use crate::zone::{self, Civil, FOLDER, Zone};
 use service::call::ask;
 use service::config::boolean;
 use std::fmt::Write as _;
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::process::Command;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -56,6 +57,7 @@ impl Options {
 enum Failure {
     Usage(String),
     Failed(String, &'static str),
+    Refused(Refusal),
 }
 
 type Outcome = Result<String, Failure>;
@@ -79,6 +81,10 @@ pub fn main(arguments: &[String]) -> u8 {
         Err(Failure::Usage(why)) => {
             eprintln!("error: {why}\n{USAGE}");
             2
+        }
+        Err(Failure::Refused(refusal)) => {
+            eprintln!("error: {refusal}");
+            1
         }
         Err(Failure::Failed(why, hint)) => {
             eprintln!("error: {why}\nhint: {hint}");
@@ -108,7 +114,7 @@ fn run(options: &Options) -> Outcome {
             set_ntp(on)
         }
         ["timesync-status" | "show-timesync"] => {
-            let report: Report = ask(Path::new(SOCKET), &Request::Status)
+            let report: Report = ask(Path::new(timesyncd::SOCKET), &timesyncd::Request::Status)
                 .map_err(|error| failed(error.to_string(), "does systemd-timesyncd.service run?"))?;
             Ok(match (verb, options.json) {
                 (_, true) => serde_json::to_string(&report).unwrap_or_default() + "\n",
@@ -141,7 +147,7 @@ impl Facts {
             zone,
             rtc: rtc.and_then(|text| text.trim().parse().ok()),
             synchronized: state.is_ok_and(|state| !state.unsynchronized && state.max_error_us < MAX_ERROR_US),
-            ntp: ntp_runs(),
+            ntp: timesyncd::runs(),
         }
     }
 
@@ -194,10 +200,6 @@ fn seconds_now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().cast_signed())
 }
 
-fn ntp_runs() -> bool {
-    ask::<Report>(Path::new(SOCKET), &Request::Status).is_ok()
-}
-
 fn yes(on: bool) -> &'static str {
     if on { "yes" } else { "no" }
 }
@@ -212,48 +214,25 @@ fn set_time(text: &str) -> Outcome {
     let time: i64 = time.filter(|time| (0..=i64::MAX / 1_000_000_000).contains(time)).ok_or_else(|| {
         Failure::Usage(format!("`{text}` is no time: YYYY-MM-DD [HH:MM[:SS]], HH:MM[:SS] or @SECONDS"))
     })?;
-    if ntp_runs() {
-        return Err(failed("the clock is being synchronized", "`timedatectl set-ntp no` ends that"));
-    }
-    sys::clock::set(time * 1_000_000_000)
-        .map_err(|error| failed(format!("the clock cannot be set: {error}"), "only root may do that"))?;
-    Ok(String::new())
+    set(&Request::SetTime(time))
 }
 
 fn set_zone(name: &str) -> Outcome {
-    let path = zone::file_of(name, Path::new(FOLDER))
-        .ok_or_else(|| Failure::Usage(format!("`{name}` is not a zone's name")))?;
-    let in_place = |result: io::Result<()>| {
-        result.map_err(|error| failed(format!("{LOCALTIME}: {error}"), "only root may do that"))
-    };
-    match fs::read(&path) {
-        Ok(bytes) if Zone::parse(&bytes).is_some() => {
-            let fresh = format!("{LOCALTIME}.new");
-            let _ = fs::remove_file(&fresh);
-            in_place(std::os::unix::fs::symlink(format!("..{}", path.display()), &fresh))?;
-            in_place(fs::rename(&fresh, LOCALTIME))?;
-        }
-        // What there is without any zone.
-        Err(_) if name == "UTC" => match fs::remove_file(LOCALTIME) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            removed => in_place(removed)?,
-        },
-        Ok(_) => {
-            return Err(failed(
-                format!("{} is not a compiled zone", path.display()),
-                "see `timedatectl list-timezones`",
-            ));
-        }
-        Err(error) => {
-            let hint = if Path::new(FOLDER).is_dir() { "see `timedatectl list-timezones`" } else { NO_ZONES };
-            return Err(failed(format!("{}: {error}", path.display()), hint));
-        }
+    if zone::file_of(name, Path::new(FOLDER)).is_none() {
+        return Err(Failure::Usage(format!("`{name}` is not a zone's name")));
     }
+    let text = set(&Request::SetZone(name.to_owned()))?;
     eprintln!("hint: it holds until the next boot, at which /etc is rendered anew");
-    Ok(String::new())
+    Ok(text)
 }
 
-const NO_ZONES: &str = "this image has no time zones, only UTC; list the package tzdata in image.yaml";
+/// Has the service set it.
+fn set(request: &Request) -> Outcome {
+    match demand::wish(SOCKET, "systemd-timedated.socket", request) {
+        Ok(()) => Ok(String::new()),
+        Err(refusal) => Err(Failure::Refused(refusal)),
+    }
+}
 
 /// The zones of `tzdata.zi`, of `tzdata`'s tables, else of the folder's files.
 fn list_zones(folder: &Path) -> Outcome {
@@ -279,8 +258,8 @@ fn collect(folder: &Path, prefix: &str, names: &mut Vec<String>) {
             collect(&entry.path(), &format!("{prefix}{name}/"), names);
         } else {
             let mut head = [0; 4];
-            let read =
-                fs::File::open(entry.path()).and_then(|mut file| io::Read::read_exact(&mut file, &mut head));
+            let read = fs::File::open(entry.path())
+                .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut head));
             if read.is_ok() && head == *b"TZif" {
                 names.push(format!("{prefix}{name}"));
             }

@@ -32,6 +32,11 @@ pub enum Request {
     Status,
 }
 
+/// Whether the service answers, that is, whether it keeps the clock.
+pub(crate) fn runs() -> bool {
+    service::call::ask::<Report>(Path::new(SOCKET), &Request::Status).is_ok()
+}
+
 /// The service; `arguments` must be empty. Exit code: 1 failed, 2 usage.
 pub fn main(arguments: &[String]) -> u8 {
     if !arguments.is_empty() {

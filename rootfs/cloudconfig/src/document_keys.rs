@@ -32,7 +32,7 @@ pub(crate) fn read(text: &str, plan: &mut Plan, context: &Context<'_>, problems:
         }
     }
     let core = keys::read(fields.items("ssh_authorized_keys"), problems);
-    user::read(fields.items("users"), &mut plan.users, problems);
+    user::read(fields.items("users"), &mut plan.users, &mut plan.warnings, problems);
     user::add_keys(&mut plan.users, "core", core);
     file::read(fields.items("write_files"), &mut plan.files, problems);
     let mut units: Vec<&Node> = fields.items("units").iter().collect();

@@ -18,6 +18,7 @@ mod facts;
 mod file;
 mod generated;
 mod hostname;
+pub mod import;
 pub mod keys;
 pub mod metadata;
 pub mod mime;

@@ -1,8 +1,9 @@
 //! `users`
 
 use crate::file::{account, path_fault};
+use crate::import::{self, Import};
 use crate::{Account, keys};
-use document::{Fields, Node, Place, Problems};
+use document::{Fields, Node, Place, Problem, Problems};
 
 /// A user to make, or to change when the image has one of that name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub struct User {
     pub passwd: Option<String>,
     /// Lines of `authorized_keys`.
     pub keys: Vec<String>,
+    /// Where more keys come from, once the machine runs.
+    pub imports: Vec<Import>,
     /// Full name.
     pub gecos: Option<String>,
     /// Home.
@@ -39,6 +42,7 @@ impl User {
             name: name.to_owned(),
             passwd: None,
             keys: Vec::new(),
+            imports: Vec::new(),
             gecos: None,
             homedir: None,
             no_create_home: false,
@@ -53,17 +57,8 @@ impl User {
 }
 
 /// Keys that coreos-cloudinit or cloud-init know and this reader refuses, with what to do instead.
-const REFUSED: [(&str, &str); 9] = [
-    (
-        "coreos_ssh_import_github",
-        "keys are not fetched from the network: put them into `ssh_authorized_keys`",
-    ),
-    (
-        "coreos_ssh_import_github_users",
-        "keys are not fetched from the network: put them into `ssh_authorized_keys`",
-    ),
-    ("coreos_ssh_import_url", "keys are not fetched from the network: put them into `ssh_authorized_keys`"),
-    ("ssh_import_id", "keys are not fetched from the network: put them into `ssh_authorized_keys`"),
+const REFUSED: [(&str, &str); 6] = [
+    ("ssh_import_id", "not supported: use `coreos_ssh_import_github` or `coreos_ssh_import_url`"),
     ("inactive", "not supported (nor was it by coreos-cloudinit)"),
     ("lock_passwd", "not supported: a user without `passwd` has no password"),
     ("plain_text_passwd", "not supported: give a hash as `passwd`"),
@@ -71,10 +66,10 @@ const REFUSED: [(&str, &str); 9] = [
     ("sudo", "not supported: use `groups: [sudo]`"),
 ];
 
-pub(crate) fn read(items: &[Node], users: &mut Vec<User>, problems: &Problems) {
+pub(crate) fn read(items: &[Node], users: &mut Vec<User>, warnings: &mut Vec<Problem>, problems: &Problems) {
     for item in items {
         let Some(fields) = item.fields(problems) else { continue };
-        let user = one(&fields, problems);
+        let user = one(&fields, warnings, problems);
         for (key, why) in REFUSED {
             if let Some(node) = fields.get(key) {
                 problems.add(node.place, format!("`{key}`: {why}"));
@@ -90,7 +85,7 @@ pub(crate) fn read(items: &[Node], users: &mut Vec<User>, problems: &Problems) {
     }
 }
 
-fn one(fields: &Fields<'_>, problems: &Problems) -> Option<User> {
+fn one(fields: &Fields<'_>, warnings: &mut Vec<Problem>, problems: &Problems) -> Option<User> {
     let flag = |name| fields.get(name).and_then(|node| node.boolean(problems)).unwrap_or(false);
     let checked = |name, fault: fn(&str) -> Option<String>| {
         let node = fields.get(name)?;
@@ -107,6 +102,7 @@ fn one(fields: &Fields<'_>, problems: &Problems) -> Option<User> {
     let mut user = User::new("", name_node.map_or(fields.place, |node| node.place));
     user.passwd = checked("passwd", passwd_fault);
     user.keys = keys::read(fields.items("ssh_authorized_keys"), problems);
+    user.imports = import::read(fields, problems, warnings);
     user.gecos = checked("gecos", field_fault);
     user.homedir = checked("homedir", home_fault);
     user.shell = checked("shell", shell_fault);

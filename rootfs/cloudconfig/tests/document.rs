@@ -276,7 +276,7 @@ users:
     homedir: /usr/x
     shell: sh
     sudo: ALL
-    coreos-ssh-import-github: anna
+    coreos-ssh-import-github: anna/b
   - name: a
     grups: [x]
   - name: a
@@ -317,7 +317,7 @@ coreos:
 9:14: homedir: path \"/usr/x\" is in the slot, which is read-only; files can be in /etc, /home, /opt, /root, /run, /srv, /tmp, /var
 10:12: shell: not an absolute path
 11:11: `sudo`: not supported: use `groups: [sudo]`
-12:31: `coreos_ssh_import_github`: keys are not fetched from the network: put them into `ssh_authorized_keys`
+12:31: not the name of a GitHub account
 14:5: unknown key `grups`; did you mean `groups`?
 15:11: user a stands twice
 17:13: `hostname` belongs to the top of the document, not below `coreos`
@@ -356,4 +356,28 @@ fn a_script_becomes_a_unit_after_the_basic_system() {
     assert!(unit.contains("After=basic.target\n"), "{unit}");
     assert!(unit.contains("ExecStart=\"/bin/sh\" \"-e\" /run/slipway/scripts/1\n"), "{unit}");
     assert_eq!(problems("#!sh\n"), "1:3: interpreter \"sh\" is not an absolute path\n");
+}
+
+#[test]
+fn keys_are_imported_by_either_spelling() {
+    let text = "users:
+  - name: core
+    coreos-ssh-import-github: octocat
+    coreos_ssh_import_github_users: [anna, octocat, berta_x]
+    coreos-ssh-import-url: http://token:x@10.0.0.1/keys
+";
+    let context = Context { facts: &Facts::default(), check_unit: &|_, _| Vec::new() };
+    let plan = cloudconfig::parse(format!("#cloud-config\n{text}").as_bytes(), &context).unwrap();
+    let imports: Vec<String> = plan.users[0].imports.iter().map(ToString::to_string).collect();
+    assert_eq!(imports, ["github octocat", "github anna", "github berta_x", "url http://10.0.0.1/keys"]);
+    let warnings: Vec<String> = plan.warnings.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        warnings,
+        ["6:28: keys over http:// are whatever anyone on the way says they are: use https://"]
+    );
+    for url in ["ftp://x/", "https://", "https:///x", "https://a b"] {
+        let text = format!("#cloud-config\nusers:\n  - name: core\n    coreos-ssh-import-url: \"{url}\"\n");
+        let problems = cloudconfig::parse(text.as_bytes(), &context).unwrap_err();
+        assert_eq!(problems.len(), 1, "{url}: {problems:?}");
+    }
 }

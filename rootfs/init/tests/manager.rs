@@ -41,7 +41,7 @@ fn boots_runs_in_order_and_ends_in_reverse() {
     let started = journal.iter().find(|entry| entry.text("UNIT") == "a.service").unwrap();
     assert_eq!(started.text("MESSAGE_ID"), "39f53479d3a045ac8e11786248231fbf");
     let at = |text: &str| journal.iter().position(|entry| entry.text("MESSAGE").contains(text)).unwrap();
-    assert!(at("Started b.service") < at("Started a.service"), "start order");
+    assert!(at("Finished b.service") < at("Started a.service"), "start order");
     assert!(at("Stopped a.service") < at("Stopped b.service"), "stop order");
     assert!(at("a stops") < at("b stops"));
 }
@@ -300,4 +300,39 @@ fn fifos_in_place_of_files_keep_nobody_waiting() {
     machine.ask(&Request::Reload);
     assert_eq!(machine.show("env.service").load_state, "bad-setting");
     assert_eq!(machine.end(Ending::Reboot), "Reboot");
+}
+
+#[test]
+fn what_a_unit_says_of_its_log_is_obeyed_by_the_journal() {
+    let loud = "[Service]\nType=oneshot\nLogLevelMax=notice\nLogExtraFields=ZONE=east \"RACK=two words\"\n\
+                ExecStart=/bin/sh -c 'echo \"<4>kept\"; echo \"<6>dropped\"; echo \"<5>kept too\"'\n";
+    let many = "[Service]\nType=oneshot\nLogRateLimitIntervalSec=1h\nLogRateLimitBurst=3\n\
+                ExecStart=/bin/sh -c 'for n in 1 2 3 4 5; do echo $$n; done'\n";
+    let free = "[Service]\nType=oneshot\nLogRateLimitBurst=0\n\
+                ExecStart=/bin/sh -c 'n=0; while [ $$n -lt 12000 ]; do echo $$n; n=$$((n+1)); done'\n";
+    let units = [("loud.service", loud), ("many.service", many), ("free.service", free)];
+    let mut machine = Machine::boot(&units, None);
+    machine.until("slipway: ready");
+    for (unit, _) in units {
+        assert_eq!(machine.jobs(Verb::Start, unit), [], "{unit}");
+    }
+    // The keys are gone at the next start.
+    fs::write(machine.path("units/loud.service"), loud.replace("LogLevelMax=notice", "")).unwrap();
+    machine.ask(&Request::Reload);
+    assert_eq!(machine.jobs(Verb::Start, "loud"), []);
+    let link = fs::read_link(machine.path("run/units/log-rate-limit-burst:many.service")).unwrap();
+    assert_eq!(link.to_str(), Some("3"));
+    machine.end(Ending::Poweroff);
+    let said = machine.said_by("loud.service");
+    assert_eq!(said, ["kept", "kept too", "kept", "dropped", "kept too"]);
+    let journal = machine.journal();
+    let kept = journal.iter().find(|entry| entry.text("MESSAGE") == "kept").unwrap();
+    assert_eq!((kept.text("ZONE").as_str(), kept.text("RACK").as_str()), ("east", "two words"));
+    assert_eq!(machine.said_by("many.service"), ["1", "2", "3"]);
+    let told = journal.iter().find(|entry| entry.text("MESSAGE").starts_with("Suppressed")).unwrap();
+    assert_eq!(
+        (told.text("N_DROPPED"), told.text("OBJECT_SYSTEMD_UNIT")),
+        ("2".into(), "many.service".into())
+    );
+    assert_eq!(machine.said_by("free.service").len(), 12000, "over the journal's own limit of 10000");
 }

@@ -382,3 +382,52 @@ fn execution_keys() {
         ),
     ]);
 }
+
+#[test]
+fn the_processes_of_a_unit_share_their_namespaces_and_units_that_join_too() {
+    let tell = "/bin/sh -c 'for n in net ipc; do stat -Lc $n:%%i /proc/self/ns/$n; done; cat /tmp/mark; cat /sys/class/net/lo/operstate'";
+    let tell = tell.replace('$', "$$");
+    let sets = "PrivateNetwork=yes\nPrivateIPC=yes\nPrivateTmp=yes";
+    let first = format!(
+        "[Service]\nType=oneshot\nRemainAfterExit=yes\n{sets}\nExecStartPre=/bin/sh -c 'echo mark >/tmp/mark'\n\
+         ExecStartPre={tell}\nExecStart={tell}\nExecReload={tell}\n"
+    );
+    let joins = format!(
+        "[Unit]\nJoinsNamespaceOf=first.service\n[Service]\nType=oneshot\n{sets}\nExecStart={tell}\n"
+    );
+    let half = "[Unit]\nJoinsNamespaceOf=first.service\n[Service]\nType=oneshot\nPrivateIPC=yes\nExecStart=/bin/stat -Lc ipc:%%i /proc/self/ns/ipc\n\
+                ExecStart=/bin/stat -Lc net:%%i /proc/self/ns/net /proc/1/ns/net\n";
+    let alone = format!("[Service]\nType=oneshot\n{sets}\nExecStart={tell}\n");
+    let mut machine = Machine::boot(
+        &[
+            ("first.service", &first),
+            ("joins.service", &joins),
+            ("half.service", half),
+            ("alone.service", &alone),
+        ],
+        None,
+    );
+    machine.until("slipway: ready");
+    for (verb, unit) in [
+        (Verb::Start, "first"),
+        (Verb::Reload, "first"),
+        (Verb::Start, "joins"),
+        (Verb::Start, "half"),
+        (Verb::Start, "alone"),
+    ] {
+        assert_eq!(machine.jobs(verb, unit), [], "{unit}");
+    }
+    machine.end(Ending::Reboot);
+    let first = machine.said_by("first.service");
+    assert_eq!(first.len(), 12, "{first:?}");
+    assert!(first[0].starts_with("net:") && first[1].starts_with("ipc:"));
+    // systemd brings the loopback device up; its operational state is always unknown.
+    assert_eq!(first[2..4], ["mark", "unknown"]);
+    assert_eq!((&first[4..8], &first[8..12]), (&first[..4], &first[..4]));
+    assert_eq!(machine.said_by("joins.service"), first[..4]);
+    let half = machine.said_by("half.service");
+    assert_eq!((&half[0], &half[1]), (&first[1], &half[2]), "each as far as it has the key");
+    let alone = machine.said_by("alone.service");
+    assert!(alone[0] != first[0] && alone[1] != first[1] && !alone.contains(&"mark".to_owned()), "{alone:?}");
+    assert!(alone[0] != half[1]);
+}

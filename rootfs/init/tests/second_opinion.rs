@@ -76,3 +76,35 @@ fn system_call_groups_are_those_of_systemd() {
         assert_eq!(ours, members, "{name}");
     }
 }
+
+/// `systemd-analyze` of both on moments, but for the lines about the present.
+#[test]
+fn moments_are_those_of_systemd() {
+    let deps = std::env::current_exe().unwrap();
+    let ours = deps.parent().unwrap().parent().unwrap().join("examples/scratch_pid1");
+    let output = |program: &Path, first: &[&str], arguments: &[&str]| {
+        let mut command = Command::new(program);
+        let output = command.args(first).args(arguments).env("TZ", "UTC").env("LC_ALL", "C.UTF-8").output();
+        let output = output.unwrap_or_else(|error| {
+            panic!("{}: {error}: this test needs `apt-get install systemd`", program.display())
+        });
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().filter(|line| !line.contains("From now:")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for arguments in [
+        &[
+            "calendar",
+            "--base-time=2026-03-01 00:00:00",
+            "daily",
+            "2020-01-01",
+            "Mon..Fri *-*~07/1 9..17/2:30",
+        ][..],
+        &["calendar", "--iterations=4", "--base-time=2028-02-28 12:00:00", "*-*-29 00/6:00 UTC"],
+        &["timestamp", "@1395716396", "2026-01-01 12:34:56.5", "Fri 2026-01-02 UTC"],
+        &["timespan", "1h 3s", "infinity", "1.5us", "1y 2month 8d", "61.5s", "1500us", "2ms", "0"],
+    ] {
+        let theirs = output(Path::new("systemd-analyze"), &[], arguments);
+        assert_eq!(output(&ours, &["applet", "analyze"], arguments), theirs, "{arguments:?}");
+    }
+}

@@ -16,13 +16,15 @@ pub(crate) fn name(first_sequence: u64) -> String {
     format!("{first_sequence:016x}{SUFFIX}")
 }
 
-/// The segments of a journal, oldest first; none if there is no such folder.
+/// The segments of a journal, oldest first; none if there is no such folder. A file is a
+/// journal of one segment.
 ///
 /// # Errors
 /// The folder cannot be read.
 pub fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let listed = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(vec![folder.to_owned()]),
         listed => listed?,
     };
     let mut found = Vec::new();
@@ -35,7 +37,7 @@ pub fn segments(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(found.into_iter().map(|(_, path)| path).collect())
 }
 
-fn sequence_of(name: &str) -> Option<u64> {
+pub(crate) fn sequence_of(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SUFFIX).filter(|digits| digits.len() == 16)?;
     u64::from_str_radix(digits, 16).ok()
 }

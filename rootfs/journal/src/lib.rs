@@ -17,11 +17,12 @@ pub mod show;
 pub mod sockets;
 pub mod time;
 mod verify;
+pub mod words;
 mod write;
 
 pub use entry::Entry;
 pub use folder::{FOLDER, Limits, disk_usage, segments};
 pub use query::Query;
-pub use read::{Boot, Entries, Follower, Span, boots, last_sequence, read, values};
+pub use read::{Boot, Entries, Follower, Span, boots, last_sequence, names, read, values};
 pub use verify::{Fault, Verdict, verify};
 pub use write::{Recovery, Shared, Stamp, Sync, Writer};

@@ -1,10 +1,11 @@
 //! Reading a journal: entries over all its segments, in either direction; its boots.
 
 use crate::entry::Entry;
+use crate::field;
 use crate::folder;
 use crate::query::Query;
 use crate::segment::{Candidates, Chunk, Segment, SegmentError};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,16 @@ pub fn read(path: &Path, query: &Query, span: Span, reverse: bool) -> io::Result
 }
 
 impl Entries {
+    /// Leaves out segments that have no entry with a number from `first` on.
+    #[must_use]
+    pub fn from_sequence(mut self, first: u64) -> Self {
+        let number = |path: &PathBuf| folder::sequence_of(&path.file_name()?.to_string_lossy());
+        while self.paths.get(1).and_then(number).is_some_and(|next| next <= first) {
+            self.paths.pop_front();
+        }
+        self
+    }
+
     fn open(&mut self) -> Option<Current> {
         loop {
             let path = if self.reverse { self.paths.pop_back() } else { self.paths.pop_front() }?;
@@ -188,18 +199,40 @@ pub fn boots(path: &Path) -> io::Result<Vec<Boot>> {
     Ok(boots)
 }
 
-/// All values of an indexed field, sorted.
+/// All values of a field, sorted. One that the index does not know is looked for in every entry.
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn values(path: &Path, name: &str) -> io::Result<Vec<Vec<u8>>> {
-    let mut found = std::collections::BTreeSet::new();
-    for path in folder::segments(path)? {
-        if let Ok(mut segment) = folder::open(&path) {
-            found.extend(segment.values(name));
+pub fn values(path: &Path, name: &str) -> io::Result<BTreeSet<Vec<u8>>> {
+    let mut found = BTreeSet::new();
+    if field::indexed(name.as_bytes(), b"") {
+        for path in folder::segments(path)? {
+            if let Ok(mut segment) = folder::open(&path) {
+                found.extend(segment.values(name));
+            }
+        }
+        return Ok(found);
+    }
+    for entry in read(path, &Query::All, Span::default(), false)? {
+        found.extend(entry.values(name).map(<[u8]>::to_vec));
+    }
+    Ok(found)
+}
+
+/// The names of all fields, sorted. Looks at every entry.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn names(path: &Path) -> io::Result<BTreeSet<Vec<u8>>> {
+    let mut found: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for entry in read(path, &Query::All, Span::default(), false)? {
+        for (name, _) in entry.fields.iter().map(|field| field::split(field)) {
+            if !found.contains(name) {
+                found.insert(name.to_vec());
+            }
         }
     }
-    Ok(found.into_iter().collect())
+    Ok(found)
 }
 
 /// Reads on from the newest entries, as they come. Begins behind entry number `after`.

@@ -77,6 +77,24 @@ pub fn link_dev_log(folder: &Path) {
     }
 }
 
+/// Datagrams that may wait in a socket, as systemd sets it; the kernel's own value is 10.
+const QUEUE_LENGTH: u32 = 512;
+
+/// Lets more datagrams wait in sockets that are made from now on, when the sockets are in the
+/// appliance's folder. Without it, senders wait more often, and those that do not wait lose more.
+///
+/// # Errors
+/// The kernel's setting (ip-sysctl, `net.unix.max_dgram_qlen`) cannot be read or written.
+pub fn lengthen_queues(folder: &Path) -> io::Result<()> {
+    if folder == Path::new(RUNTIME) { raise(Path::new("/proc/sys/net/unix/max_dgram_qlen")) } else { Ok(()) }
+}
+
+fn raise(setting: &Path) -> io::Result<()> {
+    let text = fs::read_to_string(setting)?;
+    let now: u32 = text.trim().parse().map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
+    if now < QUEUE_LENGTH { fs::write(setting, QUEUE_LENGTH.to_string()) } else { Ok(()) }
+}
+
 /// The path of a socket's name in a folder.
 pub(crate) fn name_of(purpose: Purpose) -> &'static str {
     ALL.iter().find(|(known, _)| *known == purpose).map_or("", |(_, name)| name)
@@ -95,4 +113,22 @@ pub(crate) fn purpose_of(fd: &OwnedFd) -> Option<Purpose> {
 /// Where the appliance's segments are, as [`FOLDER`] says.
 pub(crate) fn default_folder() -> &'static Path {
     Path::new(FOLDER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_is_raised_and_never_lowered() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("max_dgram_qlen");
+        for (before, after) in [("10\n", "512"), ("512\n", "512\n"), ("4096\n", "4096\n")] {
+            fs::write(&path, before).unwrap();
+            raise(&path).unwrap();
+            assert_eq!(fs::read_to_string(&path).unwrap(), after);
+        }
+        fs::write(&path, "many").unwrap();
+        assert!(raise(&path).is_err());
+    }
 }

@@ -3,6 +3,7 @@
 /// Microseconds of a day.
 const DAY_US: u64 = 86_400 * SECOND_US;
 const SECOND_US: u64 = 1_000_000;
+const WEEKDAYS: [&str; 7] = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 
 /// A date and time of day.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,17 +70,53 @@ impl Civil {
         format!("{:04}-{:02}-{:02}T{}+0000", self.year, self.month, self.day, self.clock())
     }
 
-    /// `2026-11-22 18:05:09 UTC`.
+    /// `2026-11-22T18:05:09.123456+0000`.
+    pub fn iso_precise(self) -> String {
+        let date = format!("{:04}-{:02}-{:02}", self.year, self.month, self.day);
+        format!("{date}T{}.{:06}+0000", self.clock(), self.micro)
+    }
+
+    /// `Sun 2026-11-22 18:05:09 UTC`, as systemd shows times.
     pub fn full(self) -> String {
-        format!("{:04}-{:02}-{:02} {} UTC", self.year, self.month, self.day, self.clock())
+        format!("{} {} UTC", self.date(), self.clock())
+    }
+
+    /// `Sun 2026-11-22 18:05:09.123456 UTC`.
+    pub fn full_precise(self) -> String {
+        format!("{} {}.{:06} UTC", self.date(), self.clock(), self.micro)
+    }
+
+    fn date(self) -> String {
+        let day = Self { second: 0, micro: 0, ..self };
+        // 1970 began on a Thursday.
+        let weekday = day.to_us().map_or(0, |us| (us / DAY_US + 4) % 7);
+        let name = WEEKDAYS.get(weekday as usize).copied().unwrap_or("???");
+        format!("{name} {:04}-{:02}-{:02}", self.year, self.month, self.day)
     }
 }
 
-/// Reads a time: `2026-11-22 18:05:09`, its parts, `@SECONDS`, `now`, `today`, `yesterday`,
+/// Reads a time: `Sun 2026-11-22 18:05:09.5 UTC`, its parts, `@SECONDS`, `now`, `today`, `yesterday`,
 /// `tomorrow`, `-1h30min`, `+5s`, `2 days ago`. Microseconds since 1970; `None` for anything else.
 pub fn parse(text: &str, now_us: u64) -> Option<u64> {
     let text = text.trim();
-    let text = text.strip_suffix(" UTC").unwrap_or(text);
+    let text = text.strip_suffix(" UTC").or(text.strip_suffix('Z')).unwrap_or(text);
+    let (weekday, text) = weekday(text);
+    let found = parse_plain(text, now_us)?;
+    let right = |day: usize| (found / DAY_US + 4) % 7 == day as u64;
+    // systemd.time(7): the weekday may be left out, but it must be right.
+    weekday.is_none_or(right).then_some(found)
+}
+
+/// The day of the week in front, counted from Sunday, and what is behind it.
+fn weekday(text: &str) -> (Option<usize>, &str) {
+    const LONG: [&str; 7] = ["sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"];
+    let Some((word, rest)) = text.split_once(' ') else { return (None, text) };
+    let word = word.to_ascii_lowercase();
+    let found = LONG.iter().position(|long| *long == word || long[..3] == word);
+    if found.is_some() { (found, rest.trim_start()) } else { (None, text) }
+}
+
+fn parse_plain(text: &str, now_us: u64) -> Option<u64> {
     let today = now_us / DAY_US * DAY_US;
     match text {
         "now" => return Some(now_us),
@@ -111,7 +148,16 @@ pub fn parse(text: &str, now_us: u64) -> Option<u64> {
         let mut parts = date.splitn(3, '-').map(number);
         let mut next = || parts.next().flatten();
         let (year, month, day) = (next()?, next()?, next()?);
-        civil.year = i64::try_from(year).ok()?;
+        // Two digits are of this century, or from 1969 on of the last (systemd.time(7)).
+        let short = date.find('-').is_some_and(|length| length <= 2);
+        let century = if !short {
+            0
+        } else if year < 69 {
+            2000
+        } else {
+            1900
+        };
+        civil.year = i64::try_from(year).ok()?.checked_add(century)?;
         (civil.month, civil.day) = (u32::try_from(month).ok()?, u32::try_from(day).ok()?);
     }
     if let Some(clock) = clock {
@@ -139,33 +185,44 @@ fn fraction(text: &str) -> Option<u64> {
     number(&format!("{text:0<6}"))
 }
 
-/// Reads a span such as `1h 30min` or `90` (seconds); microseconds.
+/// Reads a span such as `1h 30min`, `1.5h` or `90` (seconds); microseconds.
 pub fn span(text: &str) -> Option<u64> {
     let mut total = 0_u64;
     let mut rest = text.trim();
     (!rest.is_empty()).then_some(())?;
     while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let amount = number(&rest[..digits]).filter(|_| digits > 0)?;
-        rest = rest[digits..].trim_start();
-        let letters = rest.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(rest.len());
-        let unit = match &rest[..letters] {
-            "us" | "usec" => 1,
-            "ms" | "msec" => 1000,
-            "" | "s" | "sec" | "second" | "seconds" => SECOND_US,
-            "m" | "min" | "minute" | "minutes" => 60 * SECOND_US,
-            "h" | "hr" | "hour" | "hours" => 3600 * SECOND_US,
-            "d" | "day" | "days" => DAY_US,
-            "w" | "week" | "weeks" => 7 * DAY_US,
-            // systemd.time(7): 30.44 and 365.25 days.
-            "M" | "month" | "months" => 2_629_800 * SECOND_US,
-            "y" | "year" | "years" => 31_557_600 * SECOND_US,
-            _ => return None,
-        };
-        total = total.checked_add(amount.checked_mul(unit)?)?;
+        let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (whole, part) = rest[..end].split_once('.').unwrap_or((&rest[..end], ""));
+        // More than that is below a microsecond for all units up to an hour.
+        (!whole.is_empty() && part.len() <= 9).then_some(())?;
+        let (whole, part_scale) = (number(whole)?, 10_u64.pow(part.len() as u32));
+        let part = if part.is_empty() { 0 } else { number(part)? };
+        rest = rest[end..].trim_start();
+        let letters = rest.find(|c: char| !c.is_alphabetic()).unwrap_or(rest.len());
+        let unit = unit_us(&rest[..letters])?;
+        let fraction = u128::from(part) * u128::from(unit) / u128::from(part_scale);
+        let amount = whole.checked_mul(unit)?.checked_add(u64::try_from(fraction).ok()?)?;
+        total = total.checked_add(amount)?;
         rest = rest[letters..].trim_start();
     }
     Some(total)
+}
+
+/// Microseconds of a unit of time (systemd.time(7)); without a name it is seconds.
+fn unit_us(name: &str) -> Option<u64> {
+    Some(match name {
+        "us" | "usec" | "µs" | "μs" => 1,
+        "ms" | "msec" => 1000,
+        "" | "s" | "sec" | "second" | "seconds" => SECOND_US,
+        "m" | "min" | "minute" | "minutes" => 60 * SECOND_US,
+        "h" | "hr" | "hour" | "hours" => 3600 * SECOND_US,
+        "d" | "day" | "days" => DAY_US,
+        "w" | "week" | "weeks" => 7 * DAY_US,
+        // 30.44 and 365.25 days.
+        "M" | "month" | "months" => 2_629_800 * SECOND_US,
+        "y" | "year" | "years" => 31_557_600 * SECOND_US,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]
@@ -188,6 +245,8 @@ mod tests {
             assert_eq!(civil.to_us(), Some(seconds * SECOND_US));
         }
         assert_eq!(Civil::from_us(NOW).iso(), "2026-11-22T18:05:09+0000");
+        assert_eq!(Civil::from_us(NOW).full_precise(), "Sun 2026-11-22 18:05:09.123456 UTC");
+        assert_eq!(Civil::from_us(0).full(), "Thu 1970-01-01 00:00:00 UTC");
     }
 
     #[test]
@@ -201,6 +260,14 @@ mod tests {
             ("2026-11-22", Some(-65_109)),
             ("18:05:00", Some(-9)),
             ("-1h 30min", Some(-5400)),
+            ("-1.5h", Some(-5400)),
+            ("Sun 2026-11-22 18:05:09 UTC", Some(0)),
+            ("sunday 2026-11-22", Some(-65_109)),
+            ("Mon 2026-11-22", None),
+            ("26-11-22 18:05:09", Some(0)),
+            ("2026-11-22T18:05:09Z", Some(0)),
+            ("-1.h", Some(-3600)),
+            ("-.5h", None),
             ("2 days ago", Some(-172_800)),
             ("+5", Some(5)),
             ("@1795370700", Some(-9)),

@@ -341,6 +341,19 @@ const PERL: &str = "use Socket; for (1..400) { socket(my $s, PF_UNIX, SOCK_STREA
                     connect($s, pack_sockaddr_un($ARGV[0])) or die; push @a, $s; } \
                     $| = 1; print 'done'; <STDIN>;";
 
+/// 50 processes at once, 100 lines each.
+#[test]
+fn a_burst_of_loggers_loses_nothing() {
+    let journal = Journal::start("[Journal]\nRateLimitBurst=0\n");
+    journal.as_machine(
+        "for n in $(seq 50); do seq 100 | logger --socket /run/systemd/journal/dev-log -t burst$n & done; wait",
+    );
+    for n in 1..=50 {
+        let lines = journal.texts(&Query::field("SYSLOG_IDENTIFIER", format!("burst{n}")));
+        assert_eq!(lines, (1..=100).map(|line| line.to_string()).collect::<Vec<_>>(), "burst{n}");
+    }
+}
+
 #[test]
 fn a_talkative_unit_is_limited_and_the_rest_counted() {
     let journal = Journal::start("[Journal]\nRateLimitIntervalSec=1s\nRateLimitBurst=100\n");

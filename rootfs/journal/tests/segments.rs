@@ -113,7 +113,8 @@ fn what_is_written_is_read_from_open_and_closed_segments() {
     let found: Vec<(u64, u64)> =
         boots(path).unwrap().iter().map(|Boot { first_us, last_us, .. }| (*first_us, *last_us)).collect();
     assert_eq!(found, [(1_000_000, 1_000_999), (1_005_000, 1_005_009)]);
-    assert_eq!(journal::values(path, "_PID").unwrap(), [b"10", b"11"]);
+    let pids: Vec<Vec<u8>> = journal::values(path, "_PID").unwrap().into_iter().collect();
+    assert_eq!(pids, [b"10", b"11"]);
     assert_eq!(all(path).last().unwrap().sequence, 1010, "numbers go on");
 }
 

@@ -5,6 +5,7 @@ use crate::config::Network;
 use crate::config::network::{RouteType, StaticRoute, UseDomains};
 use crate::config::value::Prefixed;
 use crate::netlink::message::{NewAddress, Route};
+use crate::netlink::rule::Rule;
 use crate::{dhcp4, dhcp6, router};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -32,6 +33,8 @@ pub struct Given<'a> {
     pub dhcp6: Option<&'a dhcp6::Lease>,
     /// What routers said.
     pub heard: Option<&'a router::Heard>,
+    /// The address of 169.254/16 that nobody else has.
+    pub ipv4ll: Option<Ipv4Addr>,
 }
 
 /// What belongs on a link, or is there by our doing.
@@ -41,6 +44,9 @@ pub struct Content {
     pub addresses: BTreeSet<NewAddress>,
     /// Routes.
     pub routes: BTreeSet<Route>,
+    /// Rules that choose the table.
+    #[serde(default)]
+    pub rules: BTreeSet<Rule>,
 }
 
 /// What others need to know of a link: for the resolver and for the clock.
@@ -77,6 +83,10 @@ pub enum Change {
     SetAddress(NewAddress),
     /// Set a route.
     SetRoute(Route),
+    /// Take a rule away.
+    RemoveRule(Rule),
+    /// Set a rule.
+    SetRule(Rule),
 }
 
 /// What belongs on a link.
@@ -93,6 +103,7 @@ pub fn content(network: &Network, given: Given<'_>) -> Content {
     for fixed in &network.routes {
         content.routes.extend(route(fixed, given));
     }
+    content.rules.extend(network.rules.iter().cloned());
     if network.default_route_on_device {
         content.routes.insert(Route { scope: LINK, ..plain(EVERYWHERE, None) });
     }
@@ -106,6 +117,14 @@ pub fn content(network: &Network, given: Given<'_>) -> Content {
         if network.dhcpv4.use_routes {
             content.routes.extend(dhcp_routes(lease, network.dhcpv4.route_metric));
         }
+    }
+    if let Some(address) = given.ipv4ll {
+        content.addresses.insert(NewAddress {
+            address: Prefixed { address: address.into(), length: 16 },
+            scope: LINK,
+            deprecated: false,
+            no_prefix_route: false,
+        });
     }
     if let Some(lease) = given.dhcp6.filter(|_| network.dhcpv6.use_address) {
         content.addresses.extend(lease.addresses.iter().map(|leased| NewAddress {
@@ -141,6 +160,10 @@ fn plain(destination: Prefixed, gateway: Option<IpAddr>) -> Route {
         protocol: STATIC,
         on_link: false,
         kind: RouteType::Unicast,
+        from: None,
+        mtu: 0,
+        windows: (0, 0),
+        quick_ack: false,
     }
 }
 
@@ -163,8 +186,12 @@ fn route(fixed: &StaticRoute, given: Given<'_>) -> Option<Route> {
     route.table = fixed.table.unwrap_or(MAIN);
     route.on_link = fixed.on_link;
     route.kind = fixed.kind;
+    (route.from, route.mtu, route.windows) = (fixed.from, fixed.mtu, fixed.windows);
+    (route.quick_ack, route.protocol) = (fixed.quick_ack, fixed.protocol.unwrap_or(STATIC));
     if fixed.kind != RouteType::Unicast {
-        (route.scope, route.gateway) = (0, None);
+        // RT_SCOPE_HOST
+        let scope = if fixed.kind == RouteType::Local && destination.address.is_ipv4() { 254 } else { 0 };
+        (route.scope, route.gateway) = (scope, None);
     }
     route.scope = fixed.scope.unwrap_or(route.scope);
     Some(route)
@@ -267,7 +294,10 @@ pub fn changes(ours: &Content, wanted: &Content) -> Vec<Change> {
     };
     let (last, first): (Vec<Route>, Vec<Route>) =
         ours.routes.difference(&wanted.routes).copied().partition(replaced);
-    let mut all: Vec<Change> = first.into_iter().map(Change::RemoveRoute).collect();
+    // A rule that leads to a table without its routes would lose packets.
+    let mut all: Vec<Change> =
+        ours.rules.difference(&wanted.rules).cloned().map(Change::RemoveRule).collect();
+    all.extend(first.into_iter().map(Change::RemoveRoute));
     let stays = |old: &NewAddress| wanted.addresses.iter().any(|new| new.address == old.address);
     let gone = ours.addresses.difference(&wanted.addresses).filter(|old| !stays(old));
     all.extend(gone.copied().map(Change::RemoveAddress));
@@ -276,6 +306,7 @@ pub fn changes(ours: &Content, wanted: &Content) -> Vec<Change> {
     new.sort_by_key(|route| (route.gateway.is_some(), !route.on_link, route.destination.length == 0));
     all.extend(new.into_iter().map(Change::SetRoute));
     all.extend(last.into_iter().map(Change::RemoveRoute));
+    all.extend(wanted.rules.difference(&ours.rules).cloned().map(Change::SetRule));
     all
 }
 

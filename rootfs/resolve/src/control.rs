@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The daemon's socket.
 pub const SOCKET: &str = "/run/systemd/resolve/control";
 
-/// A question. Only root may change anything.
+/// A question. Who may change anything is in [`service::caller`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Request {

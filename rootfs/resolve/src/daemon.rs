@@ -13,6 +13,7 @@ use hickory_proto::rr::{Name, RecordType};
 use nix::sys::socket::{AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify;
+use service::call::Caller;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs;
@@ -170,10 +171,10 @@ impl Daemon {
         }
     }
 
-    async fn answer(&self, uid: u32, request: Request) -> Response {
+    async fn answer(&self, caller: &Caller, request: Request) -> Response {
         let changes = !matches!(request, Request::Query { .. } | Request::Status | Request::Statistics);
-        if changes && uid != 0 {
-            return Response::Refused("only root may do that".to_owned());
+        if changes && let Err(why) = caller.allow("change name resolution") {
+            return Response::Refused(why);
         }
         match request {
             Request::Query { name, kind, search } => self.query(&name, kind.as_deref(), search).await,
@@ -367,12 +368,12 @@ async fn serve_control(listener: UnixListener, daemon: Rc<Daemon>) -> io::Result
 }
 
 async fn converse(mut stream: UnixStream, daemon: &Daemon) -> io::Result<()> {
-    let uid = stream.peer_cred()?.uid();
+    let caller = Caller::of(&stream)?;
     let mut line = Vec::new();
     let (read, mut write) = stream.split();
     let mut read = BufReader::new(read.take(LINE_MAX));
     timeout(SILENCE_MAX, read.read_until(b'\n', &mut line)).await??;
-    let mut answer = serde_json::to_vec(&daemon.answer(uid, serde_json::from_slice(&line)?).await)?;
+    let mut answer = serde_json::to_vec(&daemon.answer(&caller, serde_json::from_slice(&line)?).await)?;
     answer.push(b'\n');
     timeout(SILENCE_MAX, write.write_all(&answer)).await?
 }

@@ -1,9 +1,11 @@
 //! One question and one answer over a UNIX socket, each a JSON value on a line of its own.
 
-use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
+pub use crate::caller::Caller;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -44,15 +46,6 @@ pub fn ask<A: DeserializeOwned>(socket: &Path, question: &impl Serialize) -> Res
     read(&stream)
 }
 
-/// Who asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller {
-    /// User.
-    pub uid: u32,
-    /// Process.
-    pub pid: i32,
-}
-
 /// Answers questions, one connection after the other, until the listener fails. A client that is
 /// silent or talks nonsense is hung up on.
 ///
@@ -63,20 +56,50 @@ pub fn serve<Q: DeserializeOwned, A: Serialize>(
     mut answer: impl FnMut(Caller, Q) -> A,
 ) -> io::Result<()> {
     loop {
-        let (mut stream, _) = match listener.accept() {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
-            accepted => accepted?,
-        };
-        // Short, for the others wait; an error is this client's own.
-        let mut turn = || {
-            stream.set_read_timeout(Some(Duration::from_secs(2)))?;
-            stream.set_write_timeout(Some(Duration::from_secs(2)))?;
-            let peer = getsockopt(&stream, PeerCredentials).map_err(io::Error::from)?;
-            let question = read(&stream)?;
-            write(&mut stream, &answer(Caller { uid: peer.uid(), pid: peer.pid() }, question))
-        };
-        let _: Result<(), CallError> = turn();
+        turn(listener, &mut answer)?;
     }
+}
+
+/// As [`serve`], for a service that PID 1 starts when somebody connects: returns when nobody came
+/// for `idle`. Who comes just then waits in PID 1's socket, and is answered by the next start.
+///
+/// # Errors
+/// The listener's.
+pub fn serve_until_idle<Q: DeserializeOwned, A: Serialize>(
+    listener: &UnixListener,
+    idle: Duration,
+    mut answer: impl FnMut(Caller, Q) -> A,
+) -> io::Result<()> {
+    let idle = PollTimeout::try_from(idle).unwrap_or(PollTimeout::MAX);
+    loop {
+        match poll(&mut [PollFd::new(listener.as_fd(), PollFlags::POLLIN)], idle) {
+            Ok(0) => return Ok(()),
+            Err(nix::errno::Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => turn(listener, &mut answer)?,
+        }
+    }
+}
+
+/// One connection.
+fn turn<Q: DeserializeOwned, A: Serialize>(
+    listener: &UnixListener,
+    answer: &mut impl FnMut(Caller, Q) -> A,
+) -> io::Result<()> {
+    let (mut stream, _) = match listener.accept() {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => return Ok(()),
+        accepted => accepted?,
+    };
+    // Short, for the others wait; an error is this client's own.
+    let mut converse = || {
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream.set_write_timeout(Some(Duration::from_secs(2)))?;
+        let caller = Caller::of(&stream)?;
+        let question = read(&stream)?;
+        write(&mut stream, &answer(caller, question))
+    };
+    let _: Result<(), CallError> = converse();
+    Ok(())
 }
 
 /// A fresh socket at `path`, in place of what a predecessor left; its folder is made.
@@ -127,5 +150,24 @@ mod tests {
         assert_eq!(answer, (nix::unistd::getuid().as_raw(), 42));
         let wrong: Result<String, _> = ask(&path, &1);
         assert!(matches!(wrong, Err(CallError::Message(_))), "{wrong:?}");
+    }
+
+    #[test]
+    fn a_service_that_nobody_asks_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = listen(&path, 0o600).unwrap();
+        let service = std::thread::spawn(move || {
+            let mut count = 0;
+            let idle = Duration::from_millis(300);
+            serve_until_idle(&listener, idle, |_, n: u32| {
+                count += 1;
+                n
+            })
+            .map(|()| count)
+        });
+        assert_eq!(ask::<u32>(&path, &1).unwrap(), 1);
+        assert_eq!(ask::<u32>(&path, &2).unwrap(), 2);
+        assert_eq!(service.join().unwrap().unwrap(), 2);
     }
 }

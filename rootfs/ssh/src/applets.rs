@@ -1,7 +1,7 @@
 //! The applets: what the appliance's one program calls.
 
 use crate::server::{self, Options};
-use crate::{loginctl, sftp, shell, stream};
+use crate::{listen, loginctl, scp, sftp, shell, stream};
 use service::notify::notify;
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,10 +10,12 @@ use std::path::PathBuf;
 pub type Applet = fn(&str, &[String]) -> u8;
 
 /// All of them.
-pub const APPLETS: [(&str, Applet); 5] = [
+pub const APPLETS: [(&str, Applet); 7] = [
     ("login-shell", |called, arguments| shell::main(called, arguments)),
     ("loginctl", |_, arguments| loginctl::main(arguments)),
+    ("scp", |_, arguments| scp::main(arguments)),
     ("sftp-server", |_, arguments| sftp::main(arguments)),
+    ("ssh-listen", |_, arguments| listen::main(arguments)),
     ("ssh-stream", |_, arguments| stream::main(arguments)),
     ("sshd", |_, arguments| sshd(arguments)),
 ];

@@ -21,6 +21,8 @@ pub struct Grant {
     pub pty: bool,
     /// Port forwarding (`no-port-forwarding`, `restrict`, `port-forwarding`).
     pub forwarding: bool,
+    /// The client's agent (`no-agent-forwarding`, `restrict`, `agent-forwarding`).
+    pub agent: bool,
     /// `permitopen=HOST:PORT`: where `-L` may go; without any, anywhere.
     pub open: Vec<(String, Option<u16>)>,
     /// `permitlisten=[HOST:]PORT`: where `-R` may listen; without any, anywhere.
@@ -39,6 +41,7 @@ impl Default for Grant {
             command: None,
             pty: true,
             forwarding: true,
+            agent: true,
             open: vec![],
             listen: vec![],
             environment: vec![],
@@ -212,13 +215,15 @@ fn grant(text: &str, trusted: bool) -> Result<Grant, LineError> {
         let lower = name.to_ascii_lowercase();
         let wrong = || LineError::Value(name.clone());
         match (lower.as_str(), value) {
-            ("restrict", None) => (grant.pty, grant.forwarding) = (false, false),
+            ("restrict", None) => (grant.pty, grant.forwarding, grant.agent) = (false, false, false),
             ("pty", None) => grant.pty = true,
             ("no-pty", None) => grant.pty = false,
             ("port-forwarding", None) => grant.forwarding = true,
             ("no-port-forwarding", None) => grant.forwarding = false,
+            ("agent-forwarding", None) => grant.agent = true,
+            ("no-agent-forwarding", None) => grant.agent = false,
             // This server never has them.
-            ("no-agent-forwarding" | "no-x11-forwarding" | "no-user-rc", None) => {}
+            ("no-x11-forwarding" | "no-user-rc", None) => {}
             ("command", Some(value)) if grant.command.is_none() => grant.command = Some(value),
             ("from", Some(value)) if grant.from.is_none() => {
                 grant.from = Some(pattern::sources(&value).ok_or_else(wrong)?);
@@ -350,13 +355,13 @@ mod tests {
         assert!(!grant.may_open("::1", 81));
         assert!(grant.may_listen("localhost", 8080) && !grant.may_listen("0.0.0.0", 8080));
         assert!(!grant_of("no-port-forwarding").may_open("a", 1));
+        assert!(!grant.agent && !grant_of("restrict").agent && grant_of("restrict,agent-forwarding").agent);
         assert!(!grant_of("NO-PTY").pty);
     }
 
     #[test]
     fn a_line_that_is_not_understood_opens_nothing() {
         let with = |options: &str| error_of(&format!("{options} {ED}"));
-        assert_eq!(with("agent-forwarding"), "the option `agent-forwarding` is not supported");
         assert_eq!(with("cert-authority"), "the option `cert-authority` is not supported");
         assert_eq!(with("no-pty,nonsense"), "the option `nonsense` is not supported");
         assert_eq!(with("from=\"host.example\""), "`from` has no such value");

@@ -2,6 +2,8 @@
 //!
 //! One key a line, `#` starts a comment line, values may be in double quotes, keys in any case.
 //! Unlike OpenSSH's, an unknown key is an error, and so is a key given twice, unless it is a list.
+//! A file with errors is no reason to lock everybody out, nor to let in whom a wrong line may have
+//! meant to keep out: see [`Config::guard`].
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
@@ -49,6 +51,7 @@ pub enum Exchange {
 
 /// The settings of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct Config {
     /// `ListenAddress`, each with `Port` unless it has its own.
     pub listen: Vec<SocketAddr>,
@@ -64,12 +67,16 @@ pub struct Config {
     pub allow_users: Vec<String>,
     /// `DenyUsers`: patterns.
     pub deny_users: Vec<String>,
+    /// Whether only members of the group wheel may log in. No key: what [`Config::guard`] sets.
+    pub operators_only: bool,
     /// `AcceptEnv`: patterns.
     pub accept_env: Vec<String>,
     /// `AllowTcpForwarding`
     pub tcp_forwarding: Forwarding,
-    /// `AllowStreamLocalForwarding`: only `local` is ever true.
-    pub stream_forwarding: bool,
+    /// `AllowStreamLocalForwarding`
+    pub stream_forwarding: Forwarding,
+    /// `AllowAgentForwarding`
+    pub agent_forwarding: bool,
     /// `GatewayPorts`
     pub gateway: Gateway,
     /// `PermitTTY`
@@ -105,9 +112,11 @@ impl Default for Config {
             root_login: false,
             allow_users: vec![],
             deny_users: vec![],
+            operators_only: false,
             accept_env: text(&["LANG", "LC_*", "TERM", "COLORTERM"]),
             tcp_forwarding: Forwarding { local: true, remote: true },
-            stream_forwarding: true,
+            stream_forwarding: Forwarding { local: true, remote: true },
+            agent_forwarding: true,
             gateway: Gateway::No,
             tty: true,
             banner: None,
@@ -119,6 +128,23 @@ impl Default for Config {
             sessions: 32,
             alive_interval: Some(Duration::from_secs(30)),
             alive_count: 3,
+        }
+    }
+}
+
+impl Config {
+    /// What holds of a file that has errors: nothing that a wrong line may have been to forbid.
+    /// Members of wheel, who can mend it, log in; nobody else, not root, and nothing is forwarded.
+    #[must_use]
+    pub fn guard(self) -> Self {
+        Self {
+            operators_only: true,
+            root_login: false,
+            tcp_forwarding: Forwarding { local: false, remote: false },
+            stream_forwarding: Forwarding { local: false, remote: false },
+            agent_forwarding: false,
+            gateway: Gateway::No,
+            ..self
         }
     }
 }
@@ -169,15 +195,21 @@ pub enum Problem {
 /// # Errors
 /// The first line that is wrong.
 pub fn parse(text: &str) -> Result<Config, ConfigError> {
+    let (config, errors) = read(text);
+    errors.into_iter().next().map_or(Ok(config), Err)
+}
+
+/// Reads a configuration: what its right lines say, and the errors of the others.
+pub fn read(text: &str) -> (Config, Vec<ConfigError>) {
     let mut config = Config::default();
     let mut seen: Vec<String> = Vec::new();
     let mut port = None;
     let mut listen: Vec<(IpAddr, Option<u16>)> = Vec::new();
-    for (index, line) in text.lines().enumerate() {
+    let mut take = |index: usize, line: &str| {
         let fail = |problem| ConfigError { line: index + 1, problem };
         let line = line.trim();
         if line.is_empty() || line.starts_with('#') {
-            continue;
+            return Ok(());
         }
         let (key, rest) = line.split_once(|c: char| c.is_whitespace() || c == '=').unwrap_or((line, ""));
         let values = words(rest.trim_start_matches(|c: char| c.is_whitespace() || c == '='))
@@ -232,18 +264,10 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
             "denyusers" => lists(&mut config.deny_users, &line),
             "acceptenv" => lists(&mut config.accept_env, &line),
             "allowtcpforwarding" => line.forwarding().map(|allowed| config.tcp_forwarding = allowed),
-            "allowstreamlocalforwarding" => match line.one() {
-                Ok("local") => {
-                    config.stream_forwarding = true;
-                    Ok(())
-                }
-                Ok("no") => {
-                    config.stream_forwarding = false;
-                    Ok(())
-                }
-                Ok(_) => Err(line.wrong("local or no")),
-                Err(error) => Err(error),
-            },
+            "allowstreamlocalforwarding" => {
+                line.forwarding().map(|allowed| config.stream_forwarding = allowed)
+            }
+            "allowagentforwarding" => line.flag("yes or no").map(|flag| config.agent_forwarding = flag),
             "gatewayports" => line.gateway().map(|gateway| config.gateway = gateway),
             "permittty" => line.flag("yes or no").map(|flag| config.tty = flag),
             "banner" => {
@@ -263,15 +287,16 @@ pub fn parse(text: &str) -> Result<Config, ConfigError> {
             "clientalivecountmax" => line.number(1, 1000).map(|number| config.alive_count = number),
             _ => Err(Problem::UnknownKey(key.to_owned())),
         };
-        result.map_err(fail)?;
-    }
+        result.map_err(fail)
+    };
+    let errors = text.lines().enumerate().filter_map(|(index, line)| take(index, line).err()).collect();
     let port = port.unwrap_or(22);
     config.listen = if listen.is_empty() {
         default_listen(port)
     } else {
         listen.into_iter().map(|(address, own)| (address, own.unwrap_or(port)).into()).collect()
     };
-    Ok(config)
+    (config, errors)
 }
 
 struct Line<'a> {

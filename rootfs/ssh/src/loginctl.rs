@@ -219,8 +219,7 @@ fn ask(root: &Path, question: &Question, what: &str) -> Result<(), Failure> {
     match call::ask(&root.join(SOCKET), question) {
         Ok(Answer::Done(_)) => Ok(()),
         Ok(Answer::NoSuch) => Err(Failure::Failed(format!("there is no session of `{what}`"))),
-        Ok(Answer::Denied) => Err(Failure::Failed(format!("only root may do that to `{what}`"))),
-        Ok(Answer::Failed(why)) => Err(Failure::Failed(why)),
+        Ok(Answer::Denied(why) | Answer::Failed(why)) => Err(Failure::Failed(why)),
         Err(error) => Err(Failure::Failed(error.to_string())),
     }
 }

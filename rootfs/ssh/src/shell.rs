@@ -1,19 +1,20 @@
 //! `login-shell`: what a user gets where no shell is. It runs the programs of the host by name,
 //! with arguments and quotes, and nothing else: no scripts, no variables, no pipes.
 
+use crate::screen::{Screen, Typed};
 use crate::words;
 use std::collections::BTreeSet;
-use std::io::{self, BufRead, IsTerminal, Read, Write};
+use std::io::{self, IsTerminal, Write};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus};
 use std::{env, fs};
 
 /// A line that is longer is refused, in bytes.
-const LINE_MAX: u64 = 64 << 10;
+const LINE_MAX: usize = 64 << 10;
 
 const HELP: &str = "\
 Words run programs: systemctl status sshd.service. '…' and \"…\" keep spaces together.
-There is no shell here: no pipes, no variables, no scripts.
+There is no shell here: no pipes, no variables, no scripts. Tab completes, the arrows edit.
   help          this text and the names of the programs
   cd [FOLDER]   change the folder
   exit [CODE]   leave";
@@ -33,7 +34,7 @@ pub(crate) fn main(_: &str, arguments: &[String]) -> u8 {
 
 /// Becomes the program of one line.
 fn single(line: &str) -> u8 {
-    match words::split(line) {
+    match words::split(line, &home()) {
         Err(error) => {
             eprintln!("error: {error}");
             2
@@ -44,6 +45,8 @@ fn single(line: &str) -> u8 {
                 help();
                 0
             }
+            // The far end of a copy is this program's own, whatever else has the name.
+            Some((name, rest)) if name == "scp" => crate::scp::main(rest),
             Some((name, rest)) => {
                 let error = Command::new(name).args(rest).exec();
                 cannot(name, &error)
@@ -55,14 +58,26 @@ fn single(line: &str) -> u8 {
 /// The exit code of what cannot be run (sh(1): 127 when it is not there, else 126).
 fn cannot(name: &str, error: &io::Error) -> u8 {
     if error.kind() == io::ErrorKind::NotFound {
-        eprintln!("error: there is no program `{name}`\nhint: `help` names them");
-        if name == "scp" {
-            eprintln!("hint: scp of OpenSSH 9 and newer needs no program here; older ones do so with -s");
-        }
+        eprintln!("error: there is no program `{name}`\nhint: {}", hint(name));
         127
     } else {
         eprintln!("error: {name}: {error}");
         126
+    }
+}
+
+/// What to do in place of a program that is not here.
+fn hint(name: &str) -> &'static str {
+    match name {
+        "sudo" | "su" | "doas" => "members of the group wheel use systemctl and journalctl without it",
+        "ls" | "cat" | "cp" | "mv" | "rm" | "mkdir" | "less" | "more" | "vi" | "vim" | "nano" => {
+            "no program here looks at files: sftp lists and copies them from where you are"
+        }
+        "service" => "systemctl does that: systemctl restart NAME",
+        "ps" | "top" | "htop" => "systemctl status and loginctl show what runs",
+        "ip" | "ifconfig" => "networkctl status shows the network",
+        "dmesg" => "journalctl -k shows the kernel's messages",
+        _ => "`help` names them",
     }
 }
 
@@ -77,7 +92,7 @@ enum Act {
 }
 
 fn act(line: &str) -> Result<Act, String> {
-    let words = words::split(line).map_err(|error| error.to_string())?;
+    let words = words::split(line, &home()).map_err(|error| error.to_string())?;
     let texts: Vec<&str> = words.iter().map(String::as_str).collect();
     Ok(match texts.as_slice() {
         [] => Act::Nothing,
@@ -93,7 +108,59 @@ fn act(line: &str) -> Result<Act, String> {
     })
 }
 
-/// Lines until the end. At a terminal the kernel edits them (termios(3): canonical mode).
+/// Where lines come from.
+enum Input {
+    /// Someone who types, and can edit.
+    Screen(Screen),
+    /// A pipe, or a terminal that can do nothing (`TERM=dumb`), with a prompt there.
+    Plain(bool),
+}
+
+impl Input {
+    fn new() -> Self {
+        let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+        let able = env::var("TERM").is_ok_and(|term| !matches!(term.as_str(), "" | "dumb"));
+        match Screen::new().filter(|_| terminal && able) {
+            Some(screen) => Self::Screen(screen),
+            None => Self::Plain(terminal),
+        }
+    }
+
+    fn next(&mut self, prompt: &str) -> io::Result<Typed> {
+        match self {
+            Self::Screen(screen) => screen.line(prompt, &candidates),
+            Self::Plain(shown) => {
+                if *shown {
+                    print!("{prompt}");
+                    io::stdout().flush()?;
+                }
+                plain_line()
+            }
+        }
+    }
+}
+
+/// A line, byte by byte: what follows it belongs to the program that it runs.
+fn plain_line() -> io::Result<Typed> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    let stdin = io::stdin();
+    loop {
+        match rustix::io::read(&stdin, &mut byte) {
+            Ok(0) if line.is_empty() => return Ok(Typed::End),
+            Ok(0) => break,
+            Ok(_) if byte[0] == b'\n' => break,
+            Ok(_) if line.len() >= LINE_MAX => return Err(io::Error::other("the line is too long")),
+            Ok(_) => line.push(byte[0]),
+            // A key of the terminal that is a signal: the line is dropped.
+            Err(rustix::io::Errno::INTR) => return Ok(Typed::Dropped),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Typed::Line(String::from_utf8_lossy(&line).into_owned()))
+}
+
+/// Lines until the end.
 fn prompt() -> u8 {
     // What a terminal's keys send goes to the program that runs; this process stays. A handler,
     // and not to ignore them: programs would inherit that.
@@ -103,31 +170,26 @@ fn prompt() -> u8 {
             return crate::applets::fail(&error);
         }
     }
-    let terminal = io::stdin().is_terminal();
     let name = nix::unistd::gethostname()
         .map_or_else(|_| "host".to_owned(), |name| name.to_string_lossy().into_owned());
     let user = env::var("USER").unwrap_or_default();
-    if terminal {
+    let mut input = Input::new();
+    let shown = !matches!(input, Input::Plain(false));
+    if shown {
         println!("{HELP}");
     }
     let mut code = 0;
-    let mut input = io::stdin().lock();
     loop {
-        if terminal {
-            print!("{user}@{name}> ");
-            let _ = io::stdout().flush();
-        }
-        let mut line = Vec::new();
-        match (&mut input).take(LINE_MAX).read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(_) if line.len() as u64 == LINE_MAX => {
-                eprintln!("error: the line is too long");
-                return 2;
+        let line = match input.next(&format!("{user}@{name}> ")) {
+            Ok(Typed::Line(line)) => line,
+            Ok(Typed::Dropped) => {
+                code = 130;
+                continue;
             }
-            Ok(_) => {}
+            Ok(Typed::End) => break,
             Err(error) => return crate::applets::fail(&error),
-        }
-        code = match act(&String::from_utf8_lossy(&line)) {
+        };
+        code = match act(&line) {
             Err(why) => {
                 eprintln!("error: {why}");
                 2
@@ -140,7 +202,7 @@ fn prompt() -> u8 {
             }
             Ok(Act::Leave(given)) => return given.unwrap_or(code),
             Ok(Act::Folder(folder)) => {
-                let folder = folder.or_else(|| env::var("HOME").ok()).unwrap_or_else(|| "/".to_owned());
+                let folder = folder.unwrap_or_else(home);
                 env::set_current_dir(&folder).map_or_else(
                     |error| {
                         eprintln!("error: {folder}: {error}");
@@ -152,15 +214,24 @@ fn prompt() -> u8 {
             Ok(Act::Run(words)) => run(&words),
         };
     }
-    if terminal {
+    if shown {
         println!();
     }
     code
 }
 
+fn home() -> String {
+    env::var("HOME").unwrap_or_else(|_| "/".to_owned())
+}
+
 fn run(words: &[String]) -> u8 {
     let Some((name, rest)) = words.split_first() else { return 0 };
     match Command::new(name).args(rest).status() {
+        // Whoever pressed the key knows.
+        Ok(status) if status.signal() == Some(nix::libc::SIGINT) => {
+            println!();
+            code(status)
+        }
         Ok(status) => {
             let code = code(status);
             if code != 0 {
@@ -172,14 +243,42 @@ fn run(words: &[String]) -> u8 {
     }
 }
 
+/// What a word may become: a program for the first one, a file for any other.
+fn candidates(word: &str, first: bool) -> Vec<String> {
+    if first && !word.contains('/') {
+        let own = ["cd", "exit", "help", "logout"].map(str::to_owned);
+        return programs().into_iter().chain(own).filter(|name| name.starts_with(word)).collect();
+    }
+    let (folder, start) =
+        word.rsplit_once('/').map_or(("", word), |(folder, start)| (&word[..=folder.len()], start));
+    let path = match folder.strip_prefix("~/") {
+        Some(rest) => format!("{}/{rest}", home()),
+        None if folder.is_empty() => ".".to_owned(),
+        None => folder.to_owned(),
+    };
+    let mut found: Vec<String> = fs::read_dir(path)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let wanted = name.starts_with(start) && (start.starts_with('.') || !name.starts_with('.'));
+            let slash = if fs::metadata(entry.path()).is_ok_and(|about| about.is_dir()) { "/" } else { "" };
+            (wanted && !name.contains(char::is_control)).then(|| format!("{folder}{name}{slash}"))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
 /// As sh(1): 128 and the number for a signal.
 fn code(status: ExitStatus) -> u8 {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
 }
 
-/// Names the programs on `PATH`.
-fn help() {
+/// The programs on `PATH`.
+fn programs() -> BTreeSet<String> {
     let path = env::var("PATH").unwrap_or_default();
     let mut names = BTreeSet::new();
     for folder in path.split(':') {
@@ -189,8 +288,12 @@ fn help() {
             }
         }
     }
-    let names: Vec<String> = names.into_iter().collect();
-    println!("programs: {}", names.join(" "));
+    names
+}
+
+/// Names the programs on `PATH`.
+fn help() {
+    println!("programs: {}", programs().into_iter().collect::<Vec<_>>().join(" "));
 }
 
 #[cfg(test)]

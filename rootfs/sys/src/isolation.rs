@@ -7,7 +7,9 @@
 use crate::process::Step;
 use libc::{c_char, c_int, c_long};
 use std::ffi::{CStr, CString};
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
 
 /// Trees that one plan may hold at once.
 pub const MAX_TREES: usize = 200;
@@ -157,8 +159,10 @@ pub struct Hidden {
 /// All of it. The default sets nothing apart.
 #[derive(Clone, Debug, Default)]
 pub struct Isolation {
-    /// `CLONE_NEW*` flags other than the mount and user namespaces.
+    /// `CLONE_NEW*` flags of new namespaces other than the mount and user namespaces.
     pub namespaces: c_int,
+    /// Namespaces of [`new_namespace`] that are entered.
+    pub join: Vec<(Step, Arc<OwnedFd>)>,
     /// Whether a mount namespace is made; what is mounted there; the root directory.
     pub mounts: Option<Mounts>,
     /// Texts for `uid_map` and `gid_map` (user_namespaces(7)) of a user namespace.
@@ -316,19 +320,23 @@ pub(crate) fn credentials(plan: &Isolation, owner: (u32, u32)) -> Result<(), Ste
     Ok(())
 }
 
+/// Namespaces that others are in too, while their descriptors are still open.
+pub(crate) fn join(plan: &Isolation) -> Result<(), Step> {
+    for (step, namespace) in &plan.join {
+        // SAFETY: setns(2) of a descriptor that the plan owns; a process without other threads.
+        if failed(unsafe { libc::setns(namespace.as_raw_fd(), 0) }) {
+            return Err(*step);
+        }
+    }
+    Ok(())
+}
+
 /// Namespaces and mounts.
 pub(crate) fn enter(plan: &Isolation) -> Result<(), Step> {
     // SAFETY: as in `schedule`.
     unsafe {
-        if plan.namespaces != 0 {
-            let step =
-                if plan.namespaces & libc::CLONE_NEWNET != 0 { Step::Network } else { Step::Namespace };
-            if failed(libc::unshare(plan.namespaces)) {
-                return Err(step);
-            }
-            if plan.namespaces & libc::CLONE_NEWNET != 0 {
-                loopback_up();
-            }
+        if plan.namespaces != 0 && failed(libc::unshare(plan.namespaces)) {
+            return Err(Step::Namespace);
         }
         match plan.keyring {
             Keyring::Inherit => {}
@@ -532,6 +540,30 @@ fn write_file(path: &CStr, text: &[u8]) -> Result<(), ()> {
 }
 
 /// `ip link set lo up`. A service without it misses it when it looks; nothing to do about it here.
+/// Makes a namespace that lives as long as the descriptor or a process in it: `CLONE_NEWNET`, in
+/// which the loopback device is up, or `CLONE_NEWIPC` (namespaces(7)). Takes milliseconds, longer when
+/// the kernel takes others down.
+///
+/// # Errors
+/// unshare(2), no thread, or no /proc.
+pub fn new_namespace(kind: c_int) -> io::Result<OwnedFd> {
+    let name = if kind == libc::CLONE_NEWNET { "net" } else { "ipc" };
+    // In a thread of its own, which alone is moved and ends.
+    let make = move || {
+        // SAFETY: unshare(2) of a number concerns the calling thread only. nix has it without the
+        // promise that the thread is all that changes.
+        if failed(unsafe { libc::unshare(kind) }) {
+            return Err(io::Error::last_os_error());
+        }
+        if kind == libc::CLONE_NEWNET {
+            loopback_up();
+        }
+        Ok(OwnedFd::from(std::fs::File::open(format!("/proc/thread-self/ns/{name}"))?))
+    };
+    let thread = std::thread::Builder::new().stack_size(64 << 10).name("namespace".into()).spawn(make)?;
+    thread.join().map_err(|_| io::Error::other("the thread panicked"))?
+}
+
 fn loopback_up() {
     // SAFETY: socket(2) and the SIOC[GS]IFFLAGS ioctls on a local `struct ifreq` (netdevice(7)).
     unsafe {

@@ -470,6 +470,7 @@ fn prepare(plan: &Plan, pipe: RawFd, passed: &[RawFd]) -> Result<(), Step> {
         check(libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut()), Step::SignalMask)?;
         check(libc::setsid(), Step::Setsid)?;
         libc::umask(0);
+        isolation::join(&plan.isolation)?;
         isolation::hide(&plan.isolation)?;
         for folder in &plan.folders {
             let made = libc::mkdir(folder.path.as_ptr(), if folder.own { folder.mode } else { 0o755 });

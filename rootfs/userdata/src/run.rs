@@ -2,10 +2,10 @@
 
 use crate::client::Web;
 use crate::fetch::{Patience, fetch};
-use init::control::{Request, Response, SOCKET, Verb, client};
+use crate::tell::{say, tell};
+use init::control::{Request, Response, Row, SOCKET, Verb, client};
 use init::manager::boot;
 use init::setup::{self, UserDataOutcome};
-use std::io::{self, Write};
 use std::path::Path;
 
 /// Fetches user-data, has it rendered, and starts the default target; waits until that is
@@ -40,11 +40,17 @@ fn render(log: &mut dyn FnMut(&str)) -> Wishes {
         Ok(found) => found,
         Err(error) => {
             log(&format!("user-data: not fetched: {error}"));
+            tell(Row::UserData, &format!("NOT FETCHED: {error}"));
             return Vec::new();
         }
     };
     let found = setup::Found { document: found.document, source, facts: found.facts };
-    match setup::accept(found, log) {
+    let accepted = setup::accept(found, log);
+    match &accepted {
+        Ok(rendered) => tell(Row::UserData, &rendered.outcome.to_string()),
+        Err(error) => tell(Row::UserData, &format!("NOT APPLIED: {error}")),
+    }
+    match accepted {
         Ok(rendered) if matches!(rendered.outcome, UserDataOutcome::Applied { .. }) => {
             let wishes = boot::wishes(&rendered.units, log);
             wishes.into_iter().map(|(name, verb)| (name.as_str().to_owned(), verb)).collect()
@@ -82,9 +88,4 @@ fn go_on(wishes: &Wishes) -> Result<(), String> {
         }
         _ => Ok(()),
     }
-}
-
-/// A line for journal and console; whoever reads them may be gone.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

@@ -1,39 +1,64 @@
 //! `systemd-analyze`: where the time of a boot went (systemd-analyze(1): time, blame, critical-chain,
-//! plot, verify, timespan). PID 1 gives each unit's times; the rest is arithmetic here.
+//! plot, dot, verify, unit-paths, calendar, timestamp, timespan). PID 1 gives each unit's times; the rest is arithmetic here.
 
 mod chain;
+mod dot;
+mod moment;
 mod plot;
 
 use super::client::ask;
 use super::usage::span;
 use super::{Request, Response, SOCKET, UnitStatus, systemctl};
-use crate::unit::value;
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
 const USAGE: &str =
-    "systemd-analyze [time | blame | critical-chain [UNIT] | plot | verify FILE… | timespan SPAN…]";
+    "systemd-analyze [time | blame | critical-chain [UNIT] | plot | dot [--order | --require] [PATTERN…] | verify FILE… |
+      unit-paths | calendar [--iterations=N] [--base-time=TIME] EXPRESSION… | timestamp TIME… | timespan SPAN…]";
 
 /// Runs a call; prints to stdout and stderr and gives the exit code: 0, 1 on failure, 2 for wrong usage.
 pub fn main(arguments: &[String]) -> u8 {
     let mut socket = PathBuf::from(SOCKET);
     let mut words: Vec<&str> = Vec::new();
+    let (mut iterations, mut base, mut edges) = (None, None, None);
     for argument in arguments {
         match argument.as_str() {
             "--no-pager" | "--system" => {} // nothing is ever paged here
             other => match other.strip_prefix("--socket=") {
                 Some(path) => socket = path.into(),
-                None => words.push(other),
+                None => match other.split_once('=').unwrap_or((other, "")) {
+                    ("--iterations", number) => iterations = Some(number),
+                    ("--base-time", time) => base = Some(time),
+                    ("--order", "") => edges = Some(dot::Edges::Order),
+                    ("--require", "") => edges = Some(dot::Edges::Requirement),
+                    _ => words.push(other),
+                },
             },
         }
     }
     let (verb, operands) = words.split_first().map_or(("time", &[][..]), |(verb, rest)| (*verb, rest));
+    // Each option is of one verb.
+    let of_calendar = iterations.is_some() || base.is_some();
+    if of_calendar && verb != "calendar" || edges.is_some() && verb != "dot" {
+        eprintln!("error: `{verb}` has no such option\nhint: {USAGE}");
+        return 2;
+    }
+    let Ok(count @ 1..=1000_usize) = iterations.map_or(Ok(1), str::parse) else {
+        eprintln!("error: --iterations= wants a number from 1 to 1000\nhint: {USAGE}");
+        return 2;
+    };
     let result = match (verb, operands) {
         ("verify", files) => {
             let call: Vec<String> = ["verify"].iter().chain(files).map(|word| (*word).to_owned()).collect();
             return systemctl::main(&call);
         }
-        ("timespan", spans @ [_, ..]) => timespans(spans),
+        ("timespan", spans @ [_, ..]) => moment::timespans(spans),
+        ("timestamp", texts @ [_, ..]) => moment::timestamps(texts),
+        ("calendar", texts @ [_, ..]) => moment::calendars(texts, count, base),
+        ("unit-paths", []) => Ok(unit_paths()),
+        ("dot", patterns) => {
+            boot(&socket).map(|boot| dot::render(&boot.units, edges.unwrap_or(dot::Edges::All), patterns))
+        }
         ("time", []) => boot(&socket).map(|boot| time(&boot)),
         ("blame", []) => boot(&socket).map(|boot| blame(&boot.units)),
         ("critical-chain", operands @ ([] | [_])) => boot(&socket).and_then(|boot| {
@@ -138,14 +163,13 @@ fn blame(units: &[UnitStatus]) -> String {
     })
 }
 
-fn timespans(spans: &[&str]) -> Result<String, String> {
-    let mut out = String::new();
-    for text in spans {
-        let found = value::span(text).ok_or_else(|| format!("`{text}` is no time span"))?;
-        let us = found.map_or("infinity".to_owned(), |found| found.as_micros().to_string());
-        let _ = writeln!(out, "Original: {text}\n      μs: {us}");
-    }
-    Ok(out)
+/// The search path of unit files, the folder that wins first.
+fn unit_paths() -> String {
+    let loader = crate::unit::load::Loader::system(crate::unit::Facts::default());
+    loader.folders.iter().fold(String::new(), |mut out, folder| {
+        let _ = writeln!(out, "{}", folder.display());
+        out
+    })
 }
 
 #[cfg(test)]
@@ -196,8 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn timespans_are_exact() {
-        assert_eq!(timespans(&["1h 3s"]).unwrap(), "Original: 1h 3s\n      μs: 3603000000\n");
-        assert!(timespans(&["soon"]).is_err());
+    fn the_search_path_is_that_of_the_loader() {
+        assert_eq!(unit_paths(), "/etc/systemd/system\n/run/systemd/system\n/usr/lib/systemd/system\n");
     }
 }

@@ -1,6 +1,7 @@
 //! Asking PID 1.
 
 use super::{Request, Response};
+use service::caller::refusal;
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,9 @@ pub enum ClientError {
         /// Why.
         error: io::Error,
     },
+    /// This user must not ask PID 1: what to say.
+    #[error("{0}")]
+    Forbidden(String),
     /// The connection broke.
     #[error("the connection to PID 1 broke: {0}")]
     Broken(#[from] io::Error),
@@ -29,8 +33,12 @@ pub enum ClientError {
 /// # Errors
 /// See [`ClientError`]. A wish that is refused is an answer, not an error.
 pub fn ask(socket: &Path, request: &Request) -> Result<Response, ClientError> {
-    let mut stream = UnixStream::connect(socket)
-        .map_err(|error| ClientError::Connect { path: socket.to_owned(), error })?;
+    let mut stream = UnixStream::connect(socket).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            ClientError::Forbidden(refusal(nix::unistd::geteuid().as_raw(), "ask PID 1"))
+        }
+        _ => ClientError::Connect { path: socket.to_owned(), error },
+    })?;
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     stream.write_all(&line)?;

@@ -3,7 +3,9 @@
 //! The socket is root's and the group wheel's. [`client`] is the near end; the far end is in [`crate::manager`].
 
 pub mod analyze;
+mod call;
 pub mod client;
+mod listing;
 mod settings;
 mod status;
 pub mod systemctl;
@@ -55,6 +57,13 @@ pub enum Request {
     },
     /// The boot's times, for the status table.
     Status,
+    /// A row of the status table, from the service that knows.
+    Tell {
+        /// Which.
+        row: Row,
+        /// One line.
+        text: String,
+    },
     /// Answered when all of these units are down.
     WaitDown(Vec<String>),
     /// Set the limits of a running unit's cgroup again, after a reload.
@@ -66,6 +75,16 @@ pub enum Request {
         /// Names.
         unset: Vec<String>,
     },
+}
+
+/// Rows of the status table that services tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Row {
+    /// What became of user-data that was to be fetched.
+    UserData,
+    /// What became of keys that were to be imported.
+    SshKeys,
 }
 
 /// How the machine is to end.

@@ -3,7 +3,8 @@
 use super::UnitStatus;
 use super::usage::{Usage, bytes, span, tree};
 use crate::unit::load::Loader;
-use crate::unit::{Facts, UnitName, install};
+use crate::unit::{Facts, UnitName, install, value};
+use journal::show::Form;
 use journal::time::Civil;
 use journal::{Query, Span};
 use std::fmt::Write;
@@ -31,7 +32,12 @@ pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
         ("ControlPID", unit.control_pid.to_string()),
         ("ControlGroup", unit.control_group.clone()),
         ("StatusText", unit.status_text.clone()),
-        ("ExecMainStatus", unit.exit_code.clone()),
+        ("ExecMainCode", exit_of(&unit.exit_code).0.to_string()),
+        ("ExecMainStatus", exit_of(&unit.exit_code).1.to_string()),
+        (
+            "UnitFileState",
+            if unit.fragment_path.is_empty() { String::new() } else { enabled(unit).to_owned() },
+        ),
         ("NRestarts", unit.n_restarts.to_string()),
         ("ActiveEnterTimestampMonotonic", unit.active_enter_us.to_string()),
         ("InactiveEnterTimestampMonotonic", unit.inactive_enter_us.to_string()),
@@ -53,6 +59,14 @@ pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
         ("ActiveExitTimestampMonotonic", unit.times.active_exit_us),
     ];
     found.extend(times.map(|(key, us)| (key.to_owned(), us.to_string())));
+    let dates = [
+        ("InactiveExitTimestamp", unit.times.inactive_exit_us),
+        ("ActiveEnterTimestamp", unit.active_enter_us),
+        ("ActiveExitTimestamp", unit.times.active_exit_us),
+        ("InactiveEnterTimestamp", unit.inactive_enter_us),
+    ];
+    let date = |us| if us == 0 { String::new() } else { date_of(us).0 };
+    found.extend(dates.map(|(key, us)| (key.to_owned(), date(us))));
     let usage = usage(unit);
     let count = |count: Option<u64>| count.map_or("[not set]".to_owned(), |count| count.to_string());
     let limit = |limit: Option<u64>| limit.map_or("infinity".to_owned(), |limit| limit.to_string());
@@ -69,12 +83,13 @@ pub(super) fn properties(unit: &UnitStatus) -> Vec<(String, String)> {
 }
 
 /// The block of `systemctl status`, with the last `lines` of the journal.
-pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
+pub(super) fn render(unit: &UnitStatus, lines: usize, form: Form) -> String {
     let mut out = String::new();
     let mark = match unit.active_state.as_str() {
-        "active" | "reloading" => "●",
         "failed" => "×",
-        _ => "○",
+        "inactive" => "○",
+        "reloading" => "↻",
+        _ => "●",
     };
     // Writing into a string does not fail.
     let _ = writeln!(out, "{mark} {} - {}", unit.id, unit.description);
@@ -96,7 +111,9 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         row("Drop-In", unit.drop_in_paths.join(" "));
     }
     let since = match unit.active_state.as_str() {
-        "active" | "reloading" | "deactivating" => unit.active_enter_us,
+        "active" | "reloading" => unit.active_enter_us,
+        "activating" => unit.times.inactive_exit_us,
+        "deactivating" => unit.times.active_exit_us,
         _ => unit.inactive_enter_us,
     };
     let since = if since > 0 { self::since(since) } else { String::new() };
@@ -112,7 +129,7 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
     if unit.main_pid > 0 {
         row("Main PID", format!("{} ({})", unit.main_pid, program_of(unit.main_pid)));
     } else if !unit.exit_code.is_empty() {
-        row("Main PID", unit.exit_code.clone());
+        row("Main PID", format!("({})", exit_words(&unit.exit_code)));
     }
     if !unit.status_text.is_empty() {
         row("Status", format!("\"{}\"", unit.status_text));
@@ -143,7 +160,7 @@ pub(super) fn render(unit: &UnitStatus, lines: usize) -> String {
         out.push('\n');
     }
     for entry in last.iter().rev() {
-        let _ = writeln!(out, "{}", journal::show::short(entry));
+        let _ = writeln!(out, "{}", journal::show::shown(entry, form));
     }
     out
 }
@@ -158,15 +175,50 @@ fn enabled(unit: &UnitStatus) -> &'static str {
     UnitName::parse(&unit.id).map_or("", |name| install::state(&loader, &loader.load(&name).unit))
 }
 
-/// The date of a time of this boot, and how long ago it is.
+/// The date of a time of this boot, and how long ago it is, for a sentence.
 fn since(at_us: u64) -> String {
+    let (date, ago) = date_of(at_us);
+    format!(" since {date}; {} ago", span(ago.as_micros() as u64))
+}
+
+/// The date of a time of this boot, and how long ago it is.
+fn date_of(at_us: u64) -> (String, Duration) {
     let now = |clock| nix::time::clock_gettime(clock).map_or(Duration::ZERO, Duration::from);
     let (boot, wall) = (now(nix::time::ClockId::CLOCK_BOOTTIME), now(nix::time::ClockId::CLOCK_REALTIME));
     let ago = boot.saturating_sub(Duration::from_micros(at_us));
-    let date = Civil::from_us(wall.saturating_sub(ago).as_micros() as u64).full();
-    format!(" since {date}; {} ago", span(ago.as_micros() as u64))
+    (Civil::from_us(wall.saturating_sub(ago).as_micros() as u64).full(), ago)
+}
+
+/// `exited 3` or `killed KILL` as waitid(2)'s code and status; zeros if there is none.
+fn exit_of(text: &str) -> (i32, i32) {
+    match text.split_once(' ') {
+        Some(("exited", code)) => (1, code.parse().unwrap_or(0)),
+        Some(("killed", name)) => (2, value::signal(name).unwrap_or(0)),
+        _ => (0, 0),
+    }
+}
+
+/// The same as systemd says it.
+fn exit_words(text: &str) -> String {
+    match text.split_once(' ') {
+        Some((how, "0")) => format!("code={how}, status=0/SUCCESS"),
+        Some((how, what)) => format!("code={how}, status={what}"),
+        None => text.to_owned(),
+    }
 }
 
 fn program_of(pid: i32) -> String {
     fs::read_to_string(format!("/proc/{pid}/comm")).map(|name| name.trim().to_owned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_are_numbers_for_programs_and_words_for_people() {
+        assert_eq!([exit_of("exited 3"), exit_of("killed KILL"), exit_of("")], [(1, 3), (2, 9), (0, 0)]);
+        assert_eq!(exit_words("exited 0"), "code=exited, status=0/SUCCESS");
+        assert_eq!(exit_words("killed SEGV"), "code=killed, status=SEGV");
+    }
 }

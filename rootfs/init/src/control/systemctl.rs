@@ -1,56 +1,30 @@
 //! `systemctl`: the verbs of systemctl(1) that act on this PID 1.
 //!
 //! Exit codes as systemctl(1): 0, 1 on failure, 3 for a unit that is not active, 4 for one that is
-//! not there, 2 for wrong usage. What only reads or links unit files (`cat`, `enable`, `verify`,
+//! not there, 5 if such a one is to be acted on, 2 for wrong usage. What only reads or links unit files (`cat`, `enable`, `verify`,
 //! `list-dependencies`) works without PID 1.
 
+use super::call::{Call, parse};
 use super::client::{ClientError, ask};
+use super::listing::{list_dependencies, list_unit_files, list_units};
 use super::waiting::{self, Now};
-use super::{Ending, Request, Response, SOCKET, UnitStatus, Verb, settings, status};
+use super::{Ending, Request, Response, UnitStatus, Verb, settings, status};
 use crate::unit::condition::glob;
 use crate::unit::load::Loader;
 use crate::unit::preset::{self, Presets};
-use crate::unit::{Facts, LoadState, Relation, UnitName, install, value};
-use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use crate::unit::{Facts, LoadState, UnitName, install};
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-
-/// What follows `systemctl`, and where it works.
-#[derive(Clone, Debug)]
-#[expect(clippy::struct_excessive_bools, reason = "independent switches, as the manual has them")]
-struct Call {
-    socket: PathBuf,
-    verb: String,
-    operands: Vec<String>,
-    now: bool,
-    failed: bool,
-    all: bool,
-    json: bool,
-    no_block: bool,
-    force: bool,
-    quiet: bool,
-    runtime: bool,
-    properties: Vec<String>,
-    value_only: bool,
-    kind: Option<String>,
-    signal: i32,
-    main_only: bool,
-    reverse: bool,
-    lines: usize,
-    wait: bool,
-    folders: Option<Vec<PathBuf>>,
-}
 
 /// Why a call failed, with its exit code.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Failure {
     #[error("{0}\nhint: systemctl VERB [UNIT…]; verbs: {VERBS}")]
     Usage(String),
-    #[error("{0}\nhint: is PID 1 this program's, and are you root?")]
-    Client(#[from] ClientError),
+    #[error("{0}\nhint: is PID 1 this program's?")]
+    Client(ClientError),
     #[error("{0}")]
     Refused(String),
     #[error("{0}")]
@@ -65,8 +39,52 @@ pub(super) enum Failure {
     Answer,
 }
 
-const VERBS: &str = "start stop restart try-restart reload reload-or-restart isolate kill status show cat \
-    list-units list-unit-files list-dependencies list-jobs list-timers list-sockets is-active is-failed is-enabled is-system-running enable \
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Forbidden(why) => Self::Refused(why),
+            error => Self::Client(error),
+        }
+    }
+}
+
+/// Verbs of systemctl(1) that are not there, and what to do instead.
+const REFUSED: [(&str, &str); 31] = [
+    ("kexec", "another kernel comes with an update, through the firmware: reboot"),
+    ("edit", "there is no editor: set-property writes drop-ins, `units:` in user-data makes them last"),
+    ("daemon-reexec", "PID 1 comes with the image and changes at a reboot"),
+    ("help", "there are no manual pages: cat shows Documentation="),
+    ("cancel", "a new job replaces the one that waits: start or stop the unit"),
+    ("clean", "stop the unit, and remove its folder under /var"),
+    ("freeze", "kill -s STOP does it"),
+    ("thaw", "kill -s CONT does it"),
+    ("bind", "BindPaths= in a drop-in does it at the next start"),
+    ("mount-image", "a mount unit does it"),
+    ("service-log-level", "LogLevelMax= in a drop-in does it"),
+    ("service-log-target", "StandardOutput= in a drop-in does it"),
+    ("log-level", "PID 1 tells everything to the journal: journalctl -p"),
+    ("log-target", "PID 1 tells everything to the journal"),
+    ("service-watchdogs", "WatchdogSec=0 in a drop-in does it"),
+    ("link", "write the unit file into /etc/systemd/system"),
+    ("revert", "remove the drop-ins that cat shows, and daemon-reload"),
+    ("add-wants", "a drop-in of the target with Wants= does it"),
+    ("add-requires", "a drop-in of the target with Requires= does it"),
+    ("list-machines", "there are no containers with a PID 1 of their own"),
+    ("list-automounts", "there are no automount units"),
+    ("exit", "PID 1 ends with the machine: poweroff"),
+    ("switch-root", "the root comes with the image"),
+    ("soft-reboot", "the root comes with the image: reboot"),
+    ("sleep", "the machine does not sleep"),
+    ("suspend", "the machine does not sleep"),
+    ("hibernate", "the machine does not sleep"),
+    ("hybrid-sleep", "the machine does not sleep"),
+    ("suspend-then-hibernate", "the machine does not sleep"),
+    ("whoami", "status PID names the unit of a process"),
+    ("list-paths", "list-units -t path"),
+];
+
+const VERBS: &str = "start stop restart try-restart reload reload-or-restart try-reload-or-restart isolate kill status show cat \
+    default rescue emergency import-environment list-units list-unit-files list-dependencies list-jobs list-timers list-sockets is-active is-failed is-enabled is-system-running enable \
     disable reenable mask unmask set-property get-default set-default show-environment set-environment \
     unset-environment preset preset-all reset-failed daemon-reload verify poweroff reboot halt";
 
@@ -83,86 +101,6 @@ pub fn main(arguments: &[String]) -> u8 {
             if matches!(failure, Failure::Usage(_)) { 2 } else { 1 }
         }
     }
-}
-
-fn parse(arguments: &[String]) -> Result<Call, Failure> {
-    let mut call = Call {
-        socket: SOCKET.into(),
-        verb: String::new(),
-        operands: Vec::new(),
-        now: false,
-        failed: false,
-        all: false,
-        json: false,
-        no_block: false,
-        force: false,
-        quiet: false,
-        runtime: false,
-        properties: Vec::new(),
-        value_only: false,
-        kind: None,
-        signal: 15,
-        main_only: false,
-        reverse: false,
-        lines: 10,
-        wait: false,
-        folders: None,
-    };
-    let mut rest = arguments.iter();
-    while let Some(argument) = rest.next() {
-        let (name, inline) = match argument.split_once('=') {
-            Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
-            _ => (argument.as_str(), None),
-        };
-        let mut wants_value = || {
-            let value = inline.clone().or_else(|| rest.next().cloned());
-            value.ok_or_else(|| Failure::Usage(format!("{name} wants a value")))
-        };
-        match name {
-            "--now" => call.now = true,
-            "--failed" => call.failed = true,
-            "--all" | "-a" => call.all = true,
-            "--no-block" => call.no_block = true,
-            "--force" | "-f" => call.force = true,
-            "--quiet" | "-q" => call.quiet = true,
-            "--runtime" => call.runtime = true,
-            "--wait" => call.wait = true,
-            "-H" | "--host" | "-M" | "--machine" => {
-                return Err(Failure::Usage(format!("{name}: log in there by SSH and ask its own PID 1")));
-            }
-            "--value" => call.value_only = true,
-            "--reverse" => call.reverse = true,
-            // Nothing is ever paged or asked here, so the wish is met.
-            "--no-pager" | "--no-ask-password" | "-l" | "--full" | "--system" => {}
-            "--json" => call.json = inline.as_deref() != Some("off"),
-            "-o" | "--output" if wants_value()? == "json" => call.json = true,
-            "-p" | "--property" => call.properties.extend(wants_value()?.split(',').map(str::to_owned)),
-            "-t" | "--type" => call.kind = Some(wants_value()?),
-            "-n" | "--lines" => {
-                let text = wants_value()?;
-                call.lines =
-                    text.parse().map_err(|_| Failure::Usage(format!("{name} {text} is no number")))?;
-            }
-            "-s" | "--signal" => {
-                let text = wants_value()?;
-                let signal = value::signal(&text);
-                call.signal = signal.ok_or_else(|| Failure::Usage(format!("{text} is no signal")))?;
-            }
-            "--kill-whom" | "--kill-who" => call.main_only = wants_value()? == "main",
-            // For trees that are not this machine's: tests, images on a laptop.
-            "--socket" => call.socket = wants_value()?.into(),
-            "--unit-path" => call.folders = Some(wants_value()?.split(':').map(PathBuf::from).collect()),
-            other if other.starts_with('-') => {
-                return Err(Failure::Usage(format!("option {other} is not supported")));
-            }
-            word if call.verb.is_empty() => word.clone_into(&mut call.verb),
-            _ => call.operands.push(argument.clone()),
-        }
-    }
-    if call.verb.is_empty() {
-        "list-units".clone_into(&mut call.verb);
-    }
-    Ok(call)
 }
 
 fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
@@ -187,7 +125,11 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
             | "is-system-running"
             | "get-default"
             | "show-environment"
-            | "daemon-reexec"
+            | "default"
+            | "rescue"
+            | "emergency"
+            | "--help"
+            | "--version"
     );
     if needs_operand && call.operands.is_empty() && VERBS.split_whitespace().any(|verb| verb == call.verb) {
         return Err(Failure::Usage(format!("{} wants a unit", call.verb)));
@@ -196,10 +138,47 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "start" => jobs(call, Verb::Start),
         "stop" => jobs(call, Verb::Stop),
         "restart" => jobs(call, Verb::Restart),
-        "try-restart" => jobs(call, Verb::TryRestart),
+        "try-restart" | "condrestart" => jobs(call, Verb::TryRestart),
         "reload" => jobs(call, Verb::Reload),
-        "reload-or-restart" => jobs(call, Verb::ReloadOrRestart),
+        "reload-or-restart" | "force-reload" => jobs(call, Verb::ReloadOrRestart),
+        "try-reload-or-restart" => {
+            let mut call = call.clone();
+            let names = std::mem::take(&mut call.operands);
+            for name in names {
+                if one(&call, &name)?.active_state == "active" {
+                    call.operands.push(name);
+                }
+            }
+            if call.operands.is_empty() { Ok(0) } else { jobs(&call, Verb::ReloadOrRestart) }
+        }
         "isolate" => jobs(call, Verb::Isolate),
+        "default" | "rescue" | "emergency" if call.operands.is_empty() => {
+            let mut call = call.clone();
+            call.operands = vec![format!("{}.target", call.verb)];
+            jobs(&call, Verb::Isolate)
+        }
+        "poweroff" | "reboot" | "halt" if !call.operands.is_empty() => {
+            Err(Failure::Usage(format!("{} takes no operand", call.verb)))
+        }
+        "--help" => {
+            writeln!(out, "systemctl [OPTION…] VERB [UNIT…]\nverbs: {VERBS}")?;
+            Ok(0)
+        }
+        "--version" => {
+            writeln!(out, "slipway {}", env!("CARGO_PKG_VERSION"))?;
+            Ok(0)
+        }
+        "import-environment" => {
+            let set: Result<Vec<String>, Failure> = call
+                .operands
+                .iter()
+                .map(|name| match std::env::var(name) {
+                    Ok(value) => Ok(format!("{name}={value}")),
+                    Err(_) => Err(Failure::Refused(format!("{name} is not in the environment"))),
+                })
+                .collect();
+            environment(call, out, &set?, &[])
+        }
         "poweroff" => end(call, Ending::Poweroff),
         "reboot" => end(call, Ending::Reboot),
         "halt" => end(call, Ending::Halt),
@@ -208,6 +187,9 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "kill" => {
             for unit in &call.operands {
                 let (signal, main_only) = (call.signal, call.main_only);
+                if one(call, unit)?.load_state == "not-found" {
+                    return Err(Failure::Refused(format!("unit {unit} is not loaded")));
+                }
                 simple(call, &Request::Kill { unit: unit.clone(), signal, main_only })?;
             }
             Ok(0)
@@ -239,17 +221,15 @@ fn run(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         "show-environment" => environment(call, out, &[], &[]),
         "set-environment" => environment(call, out, &call.operands, &[]),
         "unset-environment" => environment(call, out, &[], &call.operands),
-        "kexec" => {
-            Err(Failure::Usage("another kernel comes with an update, through the firmware: reboot".into()))
-        }
-        "edit" => Err(Failure::Usage("there is no editor: set-property writes drop-ins".into())),
-        "daemon-reexec" => Err(Failure::Usage("PID 1 comes with the image and changes at a reboot".into())),
         "verify" => verify(call, out),
-        other => Err(Failure::Usage(format!("verb {other} is not supported"))),
+        other => match REFUSED.iter().find(|(verb, _)| *verb == other) {
+            Some((_, cure)) => Err(Failure::Usage(format!("verb {other} is not supported: {cure}"))),
+            None => Err(Failure::Usage(format!("verb {other} is not supported"))),
+        },
     }
 }
 
-fn loader(call: &Call) -> Loader {
+pub(super) fn loader(call: &Call) -> Loader {
     let facts = Facts::read();
     match &call.folders {
         Some(folders) => Loader::new(folders.clone(), facts),
@@ -268,7 +248,7 @@ fn simple(call: &Call, wish: &Request) -> Result<u8, Failure> {
     request(call, wish).map(|_| 0)
 }
 
-fn units(call: &Call, wish: &Request) -> Result<Vec<UnitStatus>, Failure> {
+pub(super) fn units(call: &Call, wish: &Request) -> Result<Vec<UnitStatus>, Failure> {
     match request(call, wish)? {
         Response::Units(units) => Ok(units),
         _ => Err(Failure::Answer),
@@ -281,7 +261,16 @@ fn one(call: &Call, name: &str) -> Result<UnitStatus, Failure> {
 
 fn jobs(call: &Call, verb: Verb) -> Result<u8, Failure> {
     let wish = Request::Jobs { verb, units: call.operands.clone(), no_block: call.no_block };
-    let Response::Jobs(failed) = request(call, &wish)? else { return Err(Failure::Answer) };
+    let failed = match request(call, &wish) {
+        Ok(Response::Jobs(failed)) => failed,
+        Ok(_) => return Err(Failure::Answer),
+        Err(Failure::Refused(why)) => {
+            eprintln!("error: {why}");
+            let gone = |name: &String| one(call, name).is_ok_and(|unit| unit.load_state == "not-found");
+            return Ok(if call.operands.iter().any(gone) { 5 } else { 1 });
+        }
+        Err(failure) => return Err(failure),
+    };
     if call.wait && failed.is_empty() {
         simple(call, &Request::WaitDown(call.operands.clone()))?;
         let mut code = 0;
@@ -300,94 +289,6 @@ fn end(call: &Call, how: Ending) -> Result<u8, Failure> {
     simple(call, &Request::End { how, force: call.force })
 }
 
-fn list_units(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
-    let wanted = |unit: &UnitStatus| {
-        let shown = call.all || unit.active_state != "inactive" || !unit.job.is_empty();
-        let named = call.operands.is_empty()
-            || call.operands.iter().any(|name| unit.id.starts_with(name.trim_end_matches('*')));
-        let kind = call.kind.as_ref().is_none_or(|kind| unit.id.ends_with(&format!(".{kind}")));
-        (if call.failed { unit.active_state == "failed" } else { shown }) && named && kind
-    };
-    let mut found: Vec<UnitStatus> = units(call, &Request::List)?.into_iter().filter(wanted).collect();
-    found.sort_by(|a, b| a.id.cmp(&b.id));
-    if call.json {
-        serde_json::to_writer_pretty(&mut *out, &found)?;
-        writeln!(out)?;
-        return Ok(0);
-    }
-    let width = found.iter().map(|unit| unit.id.len()).max().unwrap_or(4).max(4);
-    writeln!(out, "{:width$} {:9} {:12} {:13} DESCRIPTION", "UNIT", "LOAD", "ACTIVE", "SUB")?;
-    for unit in &found {
-        let UnitStatus { id, load_state, active_state, sub_state, description, .. } = unit;
-        writeln!(out, "{id:width$} {load_state:9} {active_state:12} {sub_state:13} {description}")?;
-    }
-    writeln!(out, "\n{} units", found.len())?;
-    Ok(0)
-}
-
-fn list_unit_files(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
-    let loader = loader(call);
-    for name in loader.names() {
-        let loaded = loader.load(&name);
-        let state = if loaded.alias.is_some() { "alias" } else { install::state(&loader, &loaded.unit) };
-        writeln!(out, "{name:40} {state}")?;
-    }
-    Ok(0)
-}
-
-fn list_dependencies(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
-    let names = match call.operands.as_slice() {
-        [] => vec!["default.target".to_owned()],
-        names => names.to_vec(),
-    };
-    let loader = loader(call);
-    for name in names {
-        let name = UnitName::from_user(&name)?;
-        writeln!(out, "{name}")?;
-        let mut text = String::new();
-        dependencies(&loader, &name, call.reverse, "", &mut BTreeSet::new(), &mut text);
-        out.write_all(text.as_bytes())?;
-    }
-    Ok(0)
-}
-
-fn dependencies(
-    loader: &Loader,
-    name: &UnitName,
-    reverse: bool,
-    indent: &str,
-    seen: &mut BTreeSet<UnitName>,
-    out: &mut String,
-) {
-    use Relation::{BindsTo, Requires, Requisite, Wants};
-    if !seen.insert(name.clone()) {
-        return;
-    }
-    let pulls = |name: &UnitName| -> BTreeSet<UnitName> {
-        let unit = loader.load(name).unit;
-        [Requires, Requisite, BindsTo, Wants]
-            .iter()
-            .flat_map(|relation| unit.related(*relation).to_vec())
-            .collect()
-    };
-    let next: BTreeSet<UnitName> = if reverse {
-        loader
-            .names()
-            .into_iter()
-            .filter(|other| !other.is_template() && pulls(other).contains(name))
-            .collect()
-    } else {
-        pulls(name)
-    };
-    let count = next.len();
-    for (index, name) in next.iter().enumerate() {
-        let (branch, below) = if index + 1 == count { ("└─", "  ") } else { ("├─", "│ ") };
-        // Writing into a string does not fail.
-        let _ = writeln!(out, "{indent}{branch}{name}");
-        dependencies(loader, name, reverse, &format!("{indent}{below}"), seen, out);
-    }
-}
-
 fn show_status(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
     if call.operands.is_empty() {
         return match request(call, &Request::Status)? {
@@ -399,16 +300,31 @@ fn show_status(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
         };
     }
     let mut code = 0;
-    for name in &call.operands {
-        let unit = one(call, name)?;
-        out.write_all(status::render(&unit, call.lines).as_bytes())?;
-        code = match (unit.load_state.as_str(), unit.active_state.as_str()) {
-            ("not-found", _) => 4,
-            (_, "active" | "reloading") => code,
-            _ => 3,
-        };
+    for (number, name) in call.operands.iter().enumerate() {
+        let name = if name.bytes().all(|byte| byte.is_ascii_digit()) { unit_of(name)? } else { name.clone() };
+        let unit = one(call, &name)?;
+        if unit.load_state == "not-found" && unit.active_state == "inactive" {
+            eprintln!("error: unit {} could not be found", unit.id);
+            code = 4;
+            continue;
+        }
+        if number > 0 {
+            writeln!(out)?;
+        }
+        out.write_all(status::render(&unit, call.lines, call.form).as_bytes())?;
+        if !matches!(unit.active_state.as_str(), "active" | "reloading") && code == 0 {
+            code = 3;
+        }
     }
     Ok(code)
+}
+
+/// The unit of a process, by its cgroup.
+fn unit_of(pid: &str) -> Result<String, Failure> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))?;
+    let path = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("");
+    let unit = path.split('/').rev().find(|part| part.ends_with(".service") || part.ends_with(".slice"));
+    unit.map(str::to_owned).ok_or_else(|| Failure::Refused(format!("process {pid} is in no unit")))
 }
 
 fn show(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
@@ -446,7 +362,12 @@ fn is_state(call: &Call, out: &mut Vec<u8>, good: &[&str], bad_code: u8) -> Resu
     }
     // One that is in the wanted state is enough: systemctl(1), is-active.
     let any = found.iter().any(|unit| good.contains(&unit.active_state.as_str()));
-    Ok(if any { 0 } else { bad_code })
+    let gone = !call.operands.is_empty() && found.iter().all(|unit| unit.load_state == "not-found");
+    Ok(match (any, gone && bad_code == 3) {
+        (true, _) => 0,
+        (_, true) => 4,
+        _ => bad_code,
+    })
 }
 
 fn is_enabled(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
@@ -538,7 +459,7 @@ fn base(call: &Call) -> PathBuf {
 
 /// Has PID 1 read what was changed.
 fn reloaded(call: &Call) -> Result<u8, Failure> {
-    if call.folders.is_none() {
+    if call.folders.is_none() && call.reload {
         if !call.runtime {
             eprintln!("hint: /etc is made anew at every boot; `units:` in user-data makes this last");
         }
@@ -561,6 +482,7 @@ fn matched(call: &Call) -> Result<Call, Failure> {
             | "stop"
             | "restart"
             | "try-restart"
+            | "try-reload-or-restart"
             | "reload"
             | "reload-or-restart"
             | "kill"
@@ -599,11 +521,15 @@ fn list_jobs(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
     waiting.retain(|unit| !unit.job.is_empty());
     waiting.sort_by(|a, b| a.id.cmp(&b.id));
     let width = waiting.iter().map(|unit| unit.id.len()).max().unwrap_or(4).max(4);
-    writeln!(out, "{:width$} {:12} STATE", "UNIT", "TYPE")?;
+    if call.legend {
+        writeln!(out, "{:width$} {:12} STATE", "UNIT", "TYPE")?;
+    }
     for unit in &waiting {
         writeln!(out, "{:width$} {:12} {}", unit.id, unit.job, unit.active_state)?;
     }
-    writeln!(out, "\n{} jobs", waiting.len())?;
+    if call.legend {
+        writeln!(out, "\n{} jobs listed.", waiting.len())?;
+    }
     Ok(0)
 }
 
@@ -625,13 +551,22 @@ fn list_waiting(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
     };
     let text =
         if call.verb == "list-timers" { waiting::timers(&found, now) } else { waiting::sockets(&found) };
+    let text = if call.legend { text } else { waiting::rows_only(&text) };
     out.write_all(text.as_bytes())?;
     Ok(0)
 }
 
 /// `running`, `starting`, `stopping`, `maintenance` or `degraded` (systemctl(1)).
 fn is_system_running(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
-    let all = units(call, &Request::List)?;
+    let mut all = units(call, &Request::List)?;
+    while call.wait
+        && let Some(waits) = all.iter().find(|unit| unit.job == "start" && unit.id.ends_with(".target"))
+    {
+        // The same job, waited for.
+        let wish = Request::Jobs { verb: Verb::Start, units: vec![waits.id.clone()], no_block: false };
+        request(call, &wish)?;
+        all = units(call, &Request::List)?;
+    }
     let state = |name: &str| all.iter().find(|unit| unit.id == name).map(|unit| unit.active_state.as_str());
     let up = |name: &str| matches!(state(name), Some("active" | "activating"));
     let word = if up("shutdown.target") {
@@ -722,13 +657,25 @@ fn verify(call: &Call, out: &mut Vec<u8>) -> Result<u8, Failure> {
 mod tests {
     use super::*;
 
+    /// Every verb of systemctl(1) of systemd 252 is obeyed, or refused by name with a cure.
     #[test]
-    fn options_stand_anywhere_and_unknown_ones_are_refused() {
-        let parse = |text: &str| parse(&text.split(' ').map(str::to_owned).collect::<Vec<_>>());
-        let call = parse("--no-pager kill -s INT a.service --kill-whom=main").unwrap();
-        assert_eq!((call.verb.as_str(), call.signal, call.main_only), ("kill", 2, true));
-        assert_eq!(call.operands, ["a.service"]);
-        assert!(matches!(parse("start --frobnicate a"), Err(Failure::Usage(_))));
-        assert!(matches!(parse("kill -s NOPE a"), Err(Failure::Usage(_))));
+    fn no_verb_is_unknown() {
+        let all = "list-units list-sockets list-timers is-active is-failed status show cat help list-dependencies \
+            start stop reload restart try-restart reload-or-restart try-reload-or-restart isolate kill clean freeze \
+            thaw set-property bind mount-image service-log-level service-log-target reset-failed list-unit-files \
+            enable disable reenable preset preset-all is-enabled mask unmask link revert add-wants add-requires edit \
+            get-default set-default list-machines list-jobs cancel show-environment set-environment \
+            unset-environment import-environment daemon-reload daemon-reexec log-level log-target service-watchdogs \
+            is-system-running default rescue emergency halt poweroff reboot kexec exit switch-root suspend hibernate \
+            hybrid-sleep suspend-then-hibernate list-automounts";
+        for verb in all.split_whitespace() {
+            let obeyed = VERBS.split_whitespace().any(|known| known == verb);
+            assert!(obeyed != REFUSED.iter().any(|(known, _)| *known == verb), "{verb}");
+        }
+        for (verb, _) in REFUSED {
+            let call = parse(&[verb.to_owned(), "x".into()]).unwrap();
+            let Err(Failure::Usage(why)) = run(&call, &mut Vec::new()) else { panic!("{verb} is obeyed") };
+            assert!(why.starts_with(&format!("verb {verb} is not supported: ")), "{why}");
+        }
     }
 }

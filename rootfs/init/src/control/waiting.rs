@@ -47,6 +47,11 @@ pub(super) fn sockets(units: &[UnitStatus]) -> String {
     table(["LISTEN", "UNIT", "ACTIVATES"], rows, "sockets")
 }
 
+/// A table without its head and its sum.
+pub(super) fn rows_only(text: &str) -> String {
+    text.lines().skip(1).take_while(|line| !line.is_empty()).map(|line| format!("{line}\n")).collect()
+}
+
 fn activates(unit: &UnitStatus) -> String {
     let names = unit.relations.iter().filter(|(relation, _)| relation == "Triggers");
     names.flat_map(|(_, names)| names.clone()).collect::<Vec<_>>().join(" ")
@@ -63,7 +68,7 @@ fn table<const N: usize>(head: [&str; N], rows: Vec<Vec<String>>, what: &str) ->
             row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
         format!("{}\n", cells.join(" ").trim_end())
     });
-    format!("{}\n{count} {what}\n", lines.collect::<String>())
+    format!("{}\n{count} {what} listed.\n", lines.collect::<String>())
 }
 
 #[cfg(test)]
@@ -87,12 +92,12 @@ mod tests {
         let shown = timers(&[unit("never.timer", "never.service"), late, soon, unit("x.socket", "x")], now);
         assert_eq!(
             shown,
-            "NEXT                    LEFT    LAST                    PASSED     UNIT        ACTIVATES
-2026-11-22 18:05:14 UTC 5.000s  2026-11-22 18:05:04 UTC 5.000s ago soon.timer  soon.service
-2026-11-22 19:05:09 UTC 1h 0min -                       -          late.timer  late.service
--                       -       -                       -          never.timer never.service
+            "NEXT                        LEFT    LAST                        PASSED     UNIT        ACTIVATES
+Sun 2026-11-22 18:05:14 UTC 5.000s  Sun 2026-11-22 18:05:04 UTC 5.000s ago soon.timer  soon.service
+Sun 2026-11-22 19:05:09 UTC 1h 0min -                           -          late.timer  late.service
+-                           -       -                           -          never.timer never.service
 
-3 timers
+3 timers listed.
 "
         );
     }
@@ -103,7 +108,7 @@ mod tests {
             UnitStatus { listen: vec!["[::]:22".into(), "/run/x".into()], ..unit("a.socket", "a.service") };
         assert_eq!(
             sockets(&[two, unit("a.service", "b")]),
-            "LISTEN  UNIT     ACTIVATES\n/run/x  a.socket a.service\n[::]:22 a.socket a.service\n\n2 sockets\n"
+            "LISTEN  UNIT     ACTIVATES\n/run/x  a.socket a.service\n[::]:22 a.socket a.service\n\n2 sockets listed.\n"
         );
     }
 }

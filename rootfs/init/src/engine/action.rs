@@ -5,6 +5,8 @@ use super::state::ServiceResult;
 use super::{ActiveState, UnitId};
 use crate::unit::UnitName;
 use crate::unit::config::{EmergencyAction, LoadState, Phase};
+use crate::unit::value::signal_name;
+use std::fmt;
 use std::time::Duration;
 
 /// Which of a service's processes.
@@ -25,6 +27,18 @@ pub enum ExitStatus {
     Signal(i32, bool),
 }
 
+impl fmt::Display for ExitStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Code(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal, core) => {
+                let core = if *core { ", core dumped" } else { "" };
+                write!(f, "was killed by SIG{}{core}", signal_name(*signal))
+            }
+        }
+    }
+}
+
 /// Something to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
@@ -39,7 +53,8 @@ pub enum Signal {
 /// For the manager to carry out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Test the unit's conditions and asserts, and answer [`Event::Tested`].
+    /// Test the unit's conditions and asserts, and answer [`Event::Tested`] or [`Event::Untested`],
+    /// which may be later.
     Test(UnitId),
     /// Start command `index` of `phase` and answer [`Event::Spawned`] or [`Event::SpawnFailed`].
     Spawn {
@@ -88,6 +103,8 @@ pub enum Action {
         from: ActiveState,
         /// To.
         to: ActiveState,
+        /// The job that it had at that moment.
+        job: Option<(JobId, JobKind)>,
     },
     /// A job is over.
     JobDone {
@@ -139,8 +156,8 @@ pub enum Notice {
     DependencyFailed(UnitName),
     #[error("start request repeated too quickly ({0} times)")]
     StartLimit(usize),
-    #[error("{phase:?} process {what}{ignored}")]
-    ProcessFailed { phase: Phase, what: String, ignored: &'static str },
+    #[error("{phase:?} process {status}{ignored}")]
+    ProcessFailed { role: Role, phase: Phase, status: ExitStatus, ignored: &'static str },
     #[error("{0} timed out")]
     TimedOut(&'static str),
     #[error("watchdog timeout after {0:?}")]
@@ -149,6 +166,8 @@ pub enum Notice {
     Restarting(u32),
     #[error("failed with result '{0}'")]
     Failed(ServiceResult),
+    #[error("a process was killed for want of memory")]
+    OomKilled,
     #[error("processes are left after SIGKILL")]
     Unkillable,
     #[error("job {0} was enqueued because {1} failed")]
@@ -200,6 +219,8 @@ pub enum Event {
         /// Of the asserts.
         failed_assert: Option<String>,
     },
+    /// There is no answer to [`Action::Test`]: a file system did not give one in time.
+    Untested,
     /// A process was forked.
     Spawned(Role),
     /// A process could not even be forked.
@@ -215,6 +236,8 @@ pub enum Event {
         /// Whether the unit's cgroup has no process any more.
         cgroup_empty: bool,
     },
+    /// The kernel killed a process of the cgroup for want of memory.
+    OomKilled,
     /// The last process of the cgroup is gone.
     CgroupEmpty,
     /// The answer to [`Action::FindMain`]; `None` if there is none and none will come.

@@ -13,6 +13,11 @@ impl UnitId {
     pub(super) fn index(self) -> usize {
         self.0 as usize
     }
+
+    /// Its number, which no other unit has as long as this one is known.
+    pub(crate) fn number(self) -> u64 {
+        u64::from(self.0)
+    }
 }
 
 /// A relation as seen from one of its ends.

@@ -188,6 +188,7 @@ impl Engine {
             Event::Tested { failed_condition, failed_assert } => {
                 self.tested(unit, failed_condition, failed_assert);
             }
+            Event::Untested => self.untested(unit),
             Event::Opened(good) => self.socket_opened(unit, good),
             Event::Incoming => self.socket_incoming(unit),
             Event::Present(present) => self.present(unit, present),

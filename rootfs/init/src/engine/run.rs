@@ -216,18 +216,26 @@ impl Engine {
         }
     }
 
+    /// The job that waits for the answer to [`Action::Test`].
+    fn waits_for_test(&self, unit: UnitId) -> Option<JobId> {
+        let job = self.job_of(unit).filter(|job| job.running && job.kind == JobKind::Start)?;
+        self.active(unit).is_down().then_some(job.id)
+    }
+
+    /// There will be no answer.
+    pub(super) fn untested(&mut self, unit: UnitId) {
+        let Some(job) = self.waits_for_test(unit) else { return };
+        self.log(Some(unit), Severity::Warning, Notice::TimedOut("testing its conditions"));
+        if self.unit(unit).name.kind().has_processes() {
+            self.service_untested(unit);
+        } else {
+            self.finish_job(job, JobResult::Timeout);
+        }
+    }
+
     /// The answer to [`Action::Test`].
     pub(super) fn tested(&mut self, unit: UnitId, condition: Option<String>, assert: Option<String>) {
-        let Some(job) = self
-            .state(unit)
-            .job
-            .filter(|job| self.jobs.get(job).is_some_and(|job| job.running && job.kind == JobKind::Start))
-        else {
-            return;
-        };
-        if !self.active(unit).is_down() {
-            return;
-        }
+        let Some(job) = self.waits_for_test(unit) else { return };
         self.states[unit.index()].condition.clone_from(&condition);
         if let Some(line) = condition {
             self.log(Some(unit), Severity::Info, Notice::ConditionFailed(line));
@@ -292,7 +300,8 @@ impl Engine {
     pub(super) fn changed(&mut self, unit: UnitId, from: ActiveState, will_restart: bool) {
         let to = self.active(unit);
         if to != from {
-            self.actions.push(Action::Changed { unit, from, to });
+            let job = self.job_of(unit).map(|job| (job.id, job.kind));
+            self.actions.push(Action::Changed { unit, from, to, job });
             if to.is_active() && !from.is_active() {
                 self.states[unit.index()].active_since = Some(self.now);
             }

@@ -7,7 +7,7 @@ use crate::unit::Kind;
 use crate::unit::config::{
     EmergencyAction, ExitSet, ExitType, KillMode, Phase, Restart, RestartMode, Service, ServiceType,
 };
-use crate::unit::value::signal_name;
+use crate::unit::execution::OomPolicy;
 use std::time::Duration;
 
 const SIGHUP: i32 = 1;
@@ -132,6 +132,16 @@ impl Engine {
         } else {
             self.enter_start_pre(id);
         }
+    }
+
+    /// Whether it may start at all was not to be found out in time.
+    pub(super) fn service_untested(&mut self, id: UnitId) {
+        let state = &mut self.states[id.index()];
+        state.result = ServiceResult::Timeout;
+        state.main_exit = None;
+        state.restarting = false;
+        state.forbid_restart = false;
+        self.enter_dead(id);
     }
 
     fn enter_start_pre(&mut self, id: UnitId) {
@@ -430,6 +440,7 @@ impl Engine {
             Event::Spawned(_)
             | Event::Executed(_)
             | Event::Tested { .. }
+            | Event::Untested
             | Event::Opened(_)
             | Event::Incoming
             | Event::Present(_)
@@ -443,6 +454,7 @@ impl Engine {
                 }
             }
             Event::Exited { role, status, cgroup_empty } => self.exited(id, role, status, cgroup_empty),
+            Event::OomKilled => self.oom_killed(id),
             Event::CgroupEmpty => {
                 self.states[id.index()].populated = false;
                 match at {
@@ -465,6 +477,42 @@ impl Engine {
                     self.notified(id, item);
                 }
             }
+        }
+    }
+
+    /// `OOMPolicy=` (systemd.service(5); the states are those of systemd's
+    /// `service_notify_cgroup_oom_event()`).
+    fn oom_killed(&mut self, id: UnitId) {
+        use ServiceState as S;
+        const WHY: ServiceResult = ServiceResult::OomKill;
+        self.log(Some(id), Severity::Warning, Notice::OomKilled);
+        let policy = self.with(id, Service::oom_policy);
+        let kills = match policy {
+            OomPolicy::Continue => return,
+            OomPolicy::Stop => false,
+            OomPolicy::Kill => true,
+        };
+        match self.state(id).service {
+            S::Condition
+            | S::StartPre
+            | S::Start
+            | S::StartPost
+            | S::Stop
+            | S::Reload
+            | S::Running
+            | S::Exited
+                if kills =>
+            {
+                self.enter_signal(id, S::FinalSigkill, WHY);
+            }
+            S::Condition | S::StartPre | S::Start | S::StartPost | S::Stop | S::Reload => {
+                self.enter_signal(id, S::StopSigterm, WHY);
+            }
+            S::Running | S::Exited => self.enter_stop(id, WHY),
+            S::StopWatchdog | S::StopSigterm => self.enter_signal(id, S::StopSigkill, WHY),
+            S::StopPost | S::FinalSigterm => self.enter_signal(id, S::FinalSigkill, WHY),
+            S::StopSigkill | S::FinalSigkill => self.note(id, WHY),
+            S::Dead | S::Failed | S::AutoRestart => {}
         }
     }
 
@@ -495,7 +543,7 @@ impl Engine {
         let ignored = config.commands(phase).get(index).is_some_and(|command| command.ignore_failure);
         if result != ServiceResult::Success {
             let ignored = if ignored { ", ignored" } else { "" };
-            let notice = Notice::ProcessFailed { phase, what: describe(status), ignored };
+            let notice = Notice::ProcessFailed { role, phase, status, ignored };
             self.log(Some(id), Severity::Notice, notice);
         }
         let result = if ignored { ServiceResult::Success } else { result };
@@ -764,14 +812,5 @@ fn judge(config: &Service, phase: Phase, role: Role, status: ExitStatus) -> Serv
         ExitStatus::Code(_) => ServiceResult::ExitCode,
         ExitStatus::Signal(_, true) => ServiceResult::CoreDump,
         ExitStatus::Signal(_, false) => ServiceResult::Signal,
-    }
-}
-
-fn describe(status: ExitStatus) -> String {
-    match status {
-        ExitStatus::Code(code) => format!("exited with code {code}"),
-        ExitStatus::Signal(signal, core) => {
-            format!("was killed by SIG{}{}", signal_name(signal), if core { ", core dumped" } else { "" })
-        }
     }
 }

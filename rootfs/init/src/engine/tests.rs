@@ -436,3 +436,69 @@ proptest::proptest! {
         proptest::prop_assert_eq!(world.engine.jobs().count(), 0);
     }
 }
+
+#[test]
+fn conditions_that_nobody_answers_are_a_start_timeout() {
+    let condition = "ConditionPathExists=/mnt/x";
+    let mut world = World::new(&[
+        (
+            "a.service",
+            &format!("[Unit]\n{condition}\n[Service]\nExecStart=/run\nRestart=on-failure\nRestartSec=2\n"),
+        ),
+        ("t.target", &format!("[Unit]\n{condition}\n")),
+    ]);
+    assert_eq!(world.start("a.service"), ["test a"]);
+    assert_eq!(
+        world.event("a.service", Event::Untested),
+        ["a: testing its conditions timed out", "a: failed with result 'timeout'", "start a failed"]
+    );
+    assert_eq!(world.state("a.service"), "activating (auto-restart)");
+    assert_eq!(world.after(2.0), ["test a"]);
+    // A stop takes the job away; the answer comes too late.
+    world.stop("a.service");
+    assert_eq!(world.event("a.service", Event::Untested), [""; 0]);
+    assert_eq!(world.start("t.target"), ["test t"]);
+    let late = ["t: testing its conditions timed out", "start t timeout"];
+    assert_eq!(world.event("t.target", Event::Untested), late);
+    assert_eq!(world.state("t.target"), "inactive (dead)");
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_ends_the_service_by_its_policy() {
+    let service = |policy: &str| format!("[Service]\nExecStart=/run\nExecStop=/bye\n{policy}\n");
+    let mut world = World::new(&[
+        ("stop.service", &service("")),
+        ("kill.service", &service("OOMPolicy=kill\nRestart=on-abnormal\nRestartSec=1")),
+        ("go.service", &service("OOMPolicy=continue")),
+        ("own.service", &service("Delegate=yes")),
+        ("pre.service", "[Service]\nExecStartPre=/pre\nExecStart=/run\n"),
+    ]);
+    for name in ["stop.service", "kill.service", "go.service", "own.service"] {
+        world.start(name);
+        world.spawned(name);
+    }
+    let oom = |name: &str| format!("{name}: a process was killed for want of memory");
+    assert_eq!(world.event("stop.service", Event::OomKilled), [oom("stop"), "stop Stop 0".into()]);
+    world.event("stop.service", Event::Spawned(Role::Control));
+    let killed = ExitStatus::Signal(9, false);
+    world.event("stop.service", Event::Exited { role: Role::Main, status: killed, cgroup_empty: false });
+    let ended = world.exits("stop.service", Role::Control, 0);
+    assert_eq!(ended, ["stop: failed with result 'oom-kill'"]);
+
+    assert_eq!(world.event("kill.service", Event::OomKilled), [oom("kill"), "kill kill KillAll".into()]);
+    let ended = Event::Exited { role: Role::Main, status: killed, cgroup_empty: true };
+    world.event("kill.service", ended.clone());
+    assert_eq!(world.state("kill.service"), "activating (auto-restart)");
+
+    for name in ["go", "own"] {
+        let name = format!("{name}.service");
+        assert_eq!(world.event(&name, Event::OomKilled).len(), 1, "only told");
+        assert_eq!(world.state(&name), "active (running)");
+    }
+    let pre = world.start("pre.service");
+    assert_eq!(pre, ["pre StartPre 0"]);
+    world.event("pre.service", Event::Spawned(Role::Control));
+    assert_eq!(world.event("pre.service", Event::OomKilled)[1..], ["pre kill All(15)", "pre kill All(18)"]);
+    world.exits("pre.service", Role::Control, 1);
+    assert_eq!(world.state("pre.service"), "failed (failed)");
+}

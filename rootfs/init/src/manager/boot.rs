@@ -91,7 +91,7 @@ fn options(report: &SetupReport, watchdog: Option<Watchdog>, command_line: &str)
     let facts = Facts::read();
     let words: Vec<String> = command_line.split_whitespace().map(str::to_owned).collect();
     let machine = Machine {
-        virtualization: virtualization(),
+        virtualization: sys::virtualization::kind(Path::new("/")),
         first_boot: report.first_boot,
         hostname: facts.hostname.clone(),
         machine_id: facts.machine_id.clone(),
@@ -181,28 +181,6 @@ pub fn wishes(requests: &[UnitRequest], log: &mut dyn FnMut(&str)) -> Vec<(UnitN
     wishes
 }
 
-/// Which hypervisor, by its vendor strings (systemd-detect-virt(1)); empty on bare metal.
-fn virtualization() -> String {
-    let read = |name: &str| fs::read_to_string(format!("/sys/class/dmi/id/{name}")).unwrap_or_default();
-    let text = format!("{} {} {}", read("sys_vendor"), read("product_name"), read("bios_vendor"));
-    let kinds = [
-        ("KVM", "kvm"),
-        ("QEMU", "qemu"),
-        ("VMware", "vmware"),
-        ("innotek", "oracle"),
-        ("Xen", "xen"),
-        ("Hyper-V", "microsoft"),
-        ("Amazon EC2", "amazon"),
-        ("Google", "google"),
-    ];
-    let known = kinds.iter().find(|(vendor, _)| text.contains(vendor)).map(|(_, kind)| (*kind).to_owned());
-    let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let flagged = cpu.lines().any(|line| {
-        line.starts_with("flags") && line.ends_with(" hypervisor") || line.contains(" hypervisor ")
-    });
-    known.unwrap_or_else(|| if flagged { "vm-other".into() } else { String::new() })
-}
-
 fn table(report: &SetupReport, facts: &Facts) -> Table {
     let mut stages = Vec::new();
     let mut setup_ms = 0;
@@ -229,22 +207,13 @@ fn table(report: &SetupReport, facts: &Facts) -> Table {
         StateOutcome::Grown => "kept, grown",
         StateOutcome::Repaired => "kept, repaired",
     };
-    let user_data = match &report.user_data {
-        UserDataOutcome::None => "none".to_owned(),
-        UserDataOutcome::Applied { source, first_boot: true } => format!("applied, from {source}"),
-        UserDataOutcome::Applied { .. } => "applied, kept from an earlier boot".to_owned(),
-        UserDataOutcome::Pending { url } => format!("to be fetched from {url}"),
-        UserDataOutcome::Rejected { source, errors } => {
-            let first = errors.first().map_or("", String::as_str);
-            format!("REFUSED, from {source}: {first} ({} errors)", errors.len())
-        }
-    };
     Table {
         slot: stage1.slot.clone(),
         version: facts.os("VERSION_ID").to_owned(),
         root_hash: stage1.root_hash.clone(),
         state: state.to_owned(),
-        user_data,
+        user_data: report.user_data.to_string(),
+        ssh_keys: String::new(),
         stages,
         setup_ms: now_ms,
     }

@@ -2,6 +2,7 @@
 
 use crate::engine::UnitId;
 use crate::unit::execution::CONTROLLERS;
+use crate::unit::far;
 use crate::unit::resource::Resources;
 use nix::fcntl::{OFlag, open};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
@@ -14,12 +15,23 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// The cgroup of one unit.
+struct Own {
+    path: PathBuf,
+    /// Of `cgroup.events`.
+    watch: WatchDescriptor,
+    /// Of `memory.events`, with the memory controller.
+    memory: Option<WatchDescriptor>,
+    /// Processes killed for want of memory that have been told.
+    oom_kills: u64,
+}
+
 /// All units' cgroups.
 pub(super) struct Cgroups {
     root: PathBuf,
     watch: Inotify,
     by_watch: HashMap<WatchDescriptor, Vec<UnitId>>,
-    of: HashMap<UnitId, (PathBuf, WatchDescriptor)>,
+    of: HashMap<UnitId, Own>,
     /// Folders in which a unit's PID file is to appear.
     files: HashMap<UnitId, WatchDescriptor>,
 }
@@ -41,7 +53,7 @@ impl Cgroups {
         delegate: Option<(u32, u32)>,
     ) -> io::Result<(OwnedFd, Vec<String>)> {
         let path = match self.of.get(&unit) {
-            Some((path, _)) => path.clone(),
+            Some(own) => own.path.clone(),
             None => self.make(unit, slice, name)?,
         };
         let mut failed = set_limits(&path, limits);
@@ -71,26 +83,38 @@ impl Cgroups {
         }
         let watch = self.watch.add_watch(&path.join("cgroup.events"), AddWatchFlags::IN_MODIFY)?;
         self.by_watch.insert(watch, vec![unit]);
-        self.of.insert(unit, (path.clone(), watch));
+        let memory = self.watch.add_watch(&path.join("memory.events"), AddWatchFlags::IN_MODIFY).ok();
+        if let Some(memory) = memory {
+            self.by_watch.insert(memory, vec![unit]);
+        }
+        let oom_kills = oom_kills(&path);
+        self.of.insert(unit, Own { path: path.clone(), watch, memory, oom_kills });
         Ok(path)
     }
 
     /// The cgroup of a unit as a path below the root of the tree, for people.
     pub(super) fn show(&self, unit: UnitId) -> String {
-        let path = self.of.get(&unit).and_then(|(path, _)| path.strip_prefix(&self.root).ok());
+        let path = self.of.get(&unit).and_then(|own| own.path.strip_prefix(&self.root).ok());
         path.map(|path| format!("/{}", path.display())).unwrap_or_default()
     }
 
     /// Its folder, while it has a cgroup.
     pub(super) fn folder(&self, unit: UnitId) -> Option<&Path> {
-        self.of.get(&unit).map(|(path, _)| path.as_path())
+        self.of.get(&unit).map(|own| own.path.as_path())
     }
 
     /// Whether it has no process. A unit without a cgroup has none.
     pub(super) fn is_empty(&self, unit: UnitId) -> bool {
-        let Some((path, _)) = self.of.get(&unit) else { return true };
-        let events = fs::read_to_string(path.join("cgroup.events")).unwrap_or_default();
+        let Some(own) = self.of.get(&unit) else { return true };
+        let events = fs::read_to_string(own.path.join("cgroup.events")).unwrap_or_default();
         !events.lines().any(|line| line == "populated 1")
+    }
+
+    /// Whether the kernel killed a process in it for want of memory since the last call.
+    pub(super) fn was_oom_killed(&mut self, unit: UnitId) -> bool {
+        let Some(own) = self.of.get_mut(&unit).filter(|own| own.memory.is_some()) else { return false };
+        let before = std::mem::replace(&mut own.oom_kills, oom_kills(&own.path));
+        own.oom_kills > before
     }
 
     /// Units whose cgroup changed since the last call.
@@ -107,7 +131,9 @@ impl Cgroups {
     /// such folder, nothing will come, and the unit's start time-out decides.
     pub(super) fn watch_file(&mut self, unit: UnitId, file: &Path) {
         let events = AddWatchFlags::IN_CREATE | AddWatchFlags::IN_MOVED_TO | AddWatchFlags::IN_CLOSE_WRITE;
-        let watch = file.parent().and_then(|folder| self.watch.add_watch(folder, events).ok());
+        // It answers, or the watch would not either.
+        let folder = file.parent().filter(|folder| far::within(folder, Path::metadata).is_ok());
+        let watch = folder.and_then(|folder| self.watch.add_watch(folder, events).ok());
         if let Some(watch) = watch {
             self.by_watch.entry(watch).or_default().push(unit);
             self.files.insert(unit, watch);
@@ -129,7 +155,7 @@ impl Cgroups {
     /// The processes in it and below.
     pub(super) fn processes(&self, unit: UnitId) -> Vec<Pid> {
         let mut found = Vec::new();
-        if let Some((path, _)) = self.of.get(&unit) {
+        if let Some(Own { path, .. }) = self.of.get(&unit) {
             collect(path, &mut found);
         }
         found
@@ -154,7 +180,7 @@ impl Cgroups {
 
     /// SIGKILL to all at once, `cgroup.kill` (Linux 5.14).
     pub(super) fn kill(&self, unit: UnitId) {
-        if let Some((path, _)) = self.of.get(&unit)
+        if let Some(Own { path, .. }) = self.of.get(&unit)
             && fs::write(path.join("cgroup.kill"), "1").is_err()
         {
             self.signal(unit, 9, &[]);
@@ -164,9 +190,11 @@ impl Cgroups {
     /// Removes it, with what the unit made below it. One that still has processes stays and is
     /// found again at the next start.
     pub(super) fn release(&mut self, unit: UnitId) {
-        if let Some((path, watch)) = self.of.remove(&unit) {
-            self.by_watch.remove(&watch);
-            let _ = self.watch.rm_watch(watch);
+        if let Some(Own { path, watch, memory, .. }) = self.of.remove(&unit) {
+            for watch in [Some(watch), memory].into_iter().flatten() {
+                self.by_watch.remove(&watch);
+                let _ = self.watch.rm_watch(watch);
+            }
             remove(&path);
         }
     }
@@ -176,6 +204,12 @@ impl AsFd for Cgroups {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.watch.as_fd()
     }
+}
+
+/// The line `oom_kill` of `memory.events` (cgroup-v2.rst).
+fn oom_kills(path: &Path) -> u64 {
+    let events = fs::read_to_string(path.join("memory.events")).unwrap_or_default();
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.parse().ok()).unwrap_or(0)
 }
 
 fn folders(path: &Path) -> impl Iterator<Item = PathBuf> {
@@ -221,7 +255,7 @@ fn remove(path: &Path) {
 
 /// The device of a node, or the one that a path's file system is on.
 fn device_numbers(path: &Path) -> io::Result<(u64, u64)> {
-    let meta = fs::metadata(path)?;
+    let meta = far::within(path, Path::metadata)?;
     let device = if meta.file_type().is_block_device() { meta.rdev() } else { meta.dev() };
     let (major, minor) = (nix::sys::stat::major(device), nix::sys::stat::minor(device));
     if major == 0 {

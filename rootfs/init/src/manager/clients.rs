@@ -22,9 +22,6 @@ const MAX_CLIENTS: usize = 64;
 /// The control socket.
 pub(super) struct Listener(UnixListener);
 
-/// The group whose members may do what root may through this socket.
-const OPERATORS: &str = "wheel";
-
 impl Listener {
     pub(super) fn bind(path: &Path) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
@@ -33,7 +30,7 @@ impl Listener {
         let _ = fs::remove_file(path);
         let listener = UnixListener::bind(path)?;
         // Root's; and, where there is such a group, its members': they administer the machine.
-        let group = accounts::group(OPERATORS);
+        let group = accounts::group(service::caller::OPERATORS);
         std::os::unix::fs::chown(path, None, group)?;
         let mode = if group.is_some() { 0o660 } else { 0o600 };
         fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
@@ -191,6 +188,10 @@ impl Manager {
                 return if force { self.end_by_force(how) } else { self.end(how) };
             }
             Request::Status => Response::Status(self.status_table()),
+            Request::Tell { row, text } => {
+                self.table.tell(row, &text);
+                Response::Done(Vec::new())
+            }
             Request::WaitDown(names) => {
                 match names.iter().map(|name| self.known(name)).collect::<Result<Vec<_>, _>>() {
                     Ok(units) => {

@@ -2,8 +2,9 @@
 //! the stamps of persistent timers on STATE.
 
 use super::{Manager, now};
-use crate::engine::{Event, UnitId};
+use crate::engine::UnitId;
 use crate::time::Zone;
+use crate::unit::far;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use std::fs;
@@ -35,8 +36,8 @@ fn wall_us() -> i64 {
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
 }
 
-fn read_zone(path: &Path) -> Result<Zone, String> {
-    let read = || -> io::Result<Vec<u8>> {
+fn read_zone(path: &Path) -> io::Result<Zone> {
+    let bytes = far::within(path, |path| {
         let file = fs::File::open(path)?;
         if !file.metadata()?.is_file() {
             return Err(io::Error::other("not a regular file"));
@@ -44,9 +45,14 @@ fn read_zone(path: &Path) -> Result<Zone, String> {
         let mut bytes = Vec::new();
         file.take(MAX_ZONE_BYTES).read_to_end(&mut bytes)?;
         Ok(bytes)
-    };
-    let bytes = read().map_err(|error| error.to_string())?;
-    Zone::parse(&bytes).map_err(|error| error.to_string())
+    })?;
+    Zone::parse(&bytes).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
+}
+
+/// When a persistent timer ran last, by the time of its stamp; microseconds since 1970.
+pub(super) fn stamp_of(path: &Path) -> Option<i64> {
+    let modified = fs::metadata(path).and_then(|meta| meta.modified()).ok()?;
+    i64::try_from(modified.duration_since(UNIX_EPOCH).ok()?.as_micros()).ok()
 }
 
 impl Manager {
@@ -62,7 +68,7 @@ impl Manager {
         clock.epoch_us = wall_us().saturating_sub(i64::try_from(at.as_micros()).unwrap_or(0));
         clock.local = match read_zone(Path::new("/etc/localtime")) {
             Ok(zone) => zone,
-            Err(_) if !Path::new("/etc/localtime").exists() => Zone::utc(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Zone::utc(),
             Err(error) => {
                 self.tell(None, 4, &format!("/etc/localtime: {error}; timers go by UTC"));
                 Zone::utc()
@@ -97,20 +103,8 @@ impl Manager {
         self.engine.set_clock(clock, false, false, now());
     }
 
-    fn stamp_path(&self, id: UnitId) -> PathBuf {
+    pub(super) fn stamp_path(&self, id: UnitId) -> PathBuf {
         self.paths.stamps.join(format!("stamp-{}", self.engine.unit(id).name))
-    }
-
-    /// When a persistent timer ran last; the first time it has a stamp made that counts from now.
-    pub(super) fn read_stamp(&mut self, id: UnitId) {
-        let modified = fs::metadata(self.stamp_path(id)).and_then(|meta| meta.modified()).ok();
-        let last = modified
-            .and_then(|at| at.duration_since(UNIX_EPOCH).ok())
-            .and_then(|since| i64::try_from(since.as_micros()).ok());
-        if modified.is_none() {
-            self.write_stamp(id);
-        }
-        self.events.push_back((id, Event::Stamp(last)));
     }
 
     /// Keeps the present moment. In a thread: STATE's disk may be slow, and PID 1 does not wait.

@@ -125,6 +125,7 @@ impl Manager {
         if self.engine.find(&self.gate.default) == Some(unit) && self.gate.ready_at.is_none() {
             if good {
                 self.gate.ready_at = Some(now());
+                self.end_boot_limits();
                 let table = self.status_table();
                 self.tell(None, 6, table.lines().last().unwrap_or_default());
                 self.line_in_order(table);

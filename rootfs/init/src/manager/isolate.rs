@@ -1,6 +1,7 @@
 //! The part of a child's plan that sets it apart: namespaces, mounts, filters, scheduling.
 
-use super::spawn::{SpawnError, c, path_c, read_bytes};
+use super::gather::{Files, content};
+use super::spawn::{SpawnError, c, path_c};
 use super::{Manager, accounts};
 use crate::engine::UnitId;
 use crate::unit::config::{Context, DIRECTORIES, DirectoryKind};
@@ -8,7 +9,7 @@ use crate::unit::execution::Execution;
 use crate::unit::isolation::{self, Facts};
 use crate::unit::sandbox::Sandbox;
 use crate::unit::seccomp;
-use nix::libc::{CLONE_NEWIPC, CLONE_NEWNET, CLONE_NEWUTS};
+use nix::libc::CLONE_NEWUTS;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
@@ -37,12 +38,18 @@ pub(super) struct Isolated {
 }
 
 impl Manager {
-    pub(super) fn isolate(&self, id: UnitId, context: &Context, who: &Who) -> Result<Isolated, SpawnError> {
+    pub(super) fn isolate(
+        &self,
+        id: UnitId,
+        context: &Context,
+        who: &Who,
+        files: &Files,
+    ) -> Result<Isolated, SpawnError> {
         let unit = self.engine.unit(id).name.as_str();
         let mut isolation = Isolation { keyring: Keyring::Private, ..Isolation::default() };
         if let Some(execution) = &context.execution {
             schedule(execution, &mut isolation)?;
-            isolation.credentials = credentials(execution, unit)?;
+            isolation.credentials = credentials(execution, unit, files)?;
         }
         let nothing = Isolated { isolation: Isolation::default(), no_new_privileges: false, dropped: 0 };
         let Some(sandbox) = context.sandbox.as_deref() else {
@@ -54,12 +61,8 @@ impl Manager {
         if who.unconfined {
             return Ok(Isolated { isolation, ..nothing });
         }
-        let flags = [
-            (sandbox.private_network, CLONE_NEWNET),
-            (sandbox.private_ipc, CLONE_NEWIPC),
-            (sandbox.protect_hostname, CLONE_NEWUTS),
-        ];
-        isolation.namespaces = flags.iter().filter(|(on, _)| *on).fold(0, |all, (_, flag)| all | flag);
+        isolation.join = self.joined(id, sandbox)?;
+        isolation.namespaces = if sandbox.protect_hostname { CLONE_NEWUTS } else { 0 };
         if sandbox.private_users {
             let map = |id: u32| {
                 let own = if id == 0 { String::new() } else { format!("{id} {id} 1\n") };
@@ -67,7 +70,7 @@ impl Manager {
             };
             isolation.user_namespace = Some((map(who.owner.0)?, map(who.owner.1)?));
         }
-        let facts = self.facts(context, sandbox, unit)?;
+        let facts = self.facts(context, sandbox, self.tmp_owner(id))?;
         isolation.mounts = isolation::mounts(sandbox, &facts)?;
         isolation.filters = seccomp::programs(sandbox);
         // Without CAP_SYS_ADMIN a filter can only be loaded with it (seccomp(2)); that filters
@@ -77,7 +80,7 @@ impl Manager {
         Ok(Isolated { isolation, no_new_privileges: implied, dropped })
     }
 
-    fn facts(&self, context: &Context, sandbox: &Sandbox, unit: &str) -> Result<Facts, SpawnError> {
+    fn facts(&self, context: &Context, sandbox: &Sandbox, tmp_owner: &str) -> Result<Facts, SpawnError> {
         let covers = self.covers()?;
         let mut facts = Facts { covers, ..Facts::default() };
         for (_, kind, parent, _) in DIRECTORIES {
@@ -94,7 +97,8 @@ impl Manager {
             }
         }
         if sandbox.private_tmp || sandbox.dynamic_user {
-            facts.tmp = Some((self.private_tmp("/tmp", unit)?, self.private_tmp("/var/tmp", unit)?));
+            facts.tmp =
+                Some((self.private_tmp("/tmp", tmp_owner)?, self.private_tmp("/var/tmp", tmp_owner)?));
         }
         Ok(facts)
     }
@@ -139,12 +143,13 @@ impl Manager {
     }
 
     /// What was made for a unit and goes with it, but for its runtime folders.
-    pub(super) fn forget_isolation(&self, id: UnitId) {
+    pub(super) fn forget_isolation(&mut self, id: UnitId) {
+        let shared = self.unshare(id);
         let unit = self.engine.unit(id);
         let Some(context) = unit.service.as_ref().map(|service| &service.context) else { return };
         let mut gone = Vec::new();
-        if context.sandbox.as_ref().is_some_and(|sandbox| sandbox.private_tmp || sandbox.dynamic_user) {
-            let name = self.private_tmp_name(unit.name.as_str());
+        if let Some(shared) = shared {
+            let name = self.private_tmp_name(&shared.name);
             gone.extend([Path::new("/tmp").join(&name), Path::new("/var/tmp").join(&name)]);
         }
         if context.execution.as_ref().is_some_and(|execution| !execution.credentials.is_empty()) {
@@ -293,7 +298,7 @@ fn schedule(execution: &Execution, isolation: &mut Isolation) -> Result<(), Spaw
 
 type Credentials = Option<(std::ffi::CString, Vec<File>)>;
 
-fn credentials(execution: &Execution, unit: &str) -> Result<Credentials, SpawnError> {
+fn credentials(execution: &Execution, unit: &str, read: &Files) -> Result<Credentials, SpawnError> {
     if execution.credentials.is_empty() {
         return Ok(None);
     }
@@ -302,8 +307,8 @@ fn credentials(execution: &Execution, unit: &str) -> Result<Credentials, SpawnEr
     for credential in &execution.credentials {
         let loaded = match &credential.path {
             None => None,
-            Some(path) => match read_bytes(Path::new(path)) {
-                Ok(content) => Some(content),
+            Some(path) => match content(read, Path::new(path)) {
+                Ok(content) => Some(content.to_vec()),
                 Err(_) if credential.text.is_some() => None,
                 Err(error) => {
                     let id = credential.id.clone();

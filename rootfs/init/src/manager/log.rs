@@ -63,6 +63,8 @@ pub(super) struct Log {
 impl Log {
     /// Makes the sockets in `folder`.
     pub(super) fn start(folder: &Path, poll: &mut super::Poll) -> io::Result<Self> {
+        // A socket has the length of the time when it was made. What cannot be set is no reason to stop.
+        let _ = sockets::lengthen_queues(folder);
         let sockets = sockets::make(folder)?;
         sockets::link_dev_log(folder);
         let own = UnixDatagram::unbound()?;

@@ -14,9 +14,12 @@ mod console;
 pub mod defect;
 mod end;
 mod gate;
+mod gather;
 mod isolate;
+mod journaling;
 mod log;
 pub mod mounting;
+mod namespaces;
 mod notify;
 mod paths;
 mod poll;
@@ -27,6 +30,7 @@ mod sockets;
 mod spawn;
 mod table;
 mod tell;
+mod workers;
 
 pub use gate::Gate;
 pub use table::Table;
@@ -36,7 +40,7 @@ use crate::engine::{
     Action, ActiveState, Engine, Event, JobId, JobKind, JobResult, Mode, TransactionError, UnitId,
 };
 use crate::setup::End;
-use crate::unit::condition::{Machine, first_failed};
+use crate::unit::condition::Machine;
 use crate::unit::load::Loader;
 use crate::unit::{LoadState, UnitName, config::EmergencyAction};
 use nix::sys::epoll::EpollFlags;
@@ -132,6 +136,11 @@ struct Manager {
     log: log::Log,
     console: console::Console,
     processes: processes::Processes,
+    workers: workers::Workers<gather::Answer>,
+    gathering: gather::Gathering,
+    namespaces: namespaces::Namespaces,
+    /// Units of which the journal was told something.
+    exported: BTreeSet<UnitId>,
     cgroups: cgroup::Cgroups,
     clients: HashMap<u64, clients::Client>,
     notify: notify::Socket,
@@ -210,6 +219,8 @@ impl Manager {
         poll.add_flags(&presence.table(), EpollFlags::EPOLLPRI, Source::Mounts)
             .map_err(io_error("epoll_ctl"))?;
         poll.add(&clock, Source::Clock).map_err(io_error("epoll_ctl"))?;
+        let workers = workers::Workers::new().map_err(io_error("eventfd"))?;
+        poll.add(&workers, Source::Workers).map_err(io_error("epoll_ctl"))?;
         let console = console::Console::open(&paths.console);
         Ok(Self {
             paths,
@@ -220,6 +231,10 @@ impl Manager {
             log,
             console,
             processes: processes::Processes::default(),
+            workers,
+            gathering: gather::Gathering::default(),
+            namespaces: namespaces::Namespaces::default(),
+            exported: BTreeSet::new(),
             cgroups,
             clients: HashMap::new(),
             notify,
@@ -257,6 +272,7 @@ impl Manager {
             self.pet_deadline(),
             self.defect_due(),
             self.held_deadline(),
+            self.gather_deadline(),
         ];
         let due = due.into_iter().flatten().min();
         for source in self.poll.wait(due.map(|due| due.saturating_sub(now()))) {
@@ -274,6 +290,7 @@ impl Manager {
                 Source::Nodes => self.nodes_changed(),
                 Source::Mounts => self.mounts_changed(),
                 Source::Clock => self.clock_set(),
+                Source::Workers => self.answers_came(),
                 Source::Log => self.log_ready(),
                 Source::Barrier => self.show_held(true),
             }
@@ -281,6 +298,8 @@ impl Manager {
         }
         self.pet();
         self.engine.tick(now());
+        self.settle();
+        self.gather_tick();
         self.settle();
         self.show_held(false);
         self.gate_tick();
@@ -307,19 +326,14 @@ impl Manager {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Test(unit) => {
-                let config = self.engine.unit(unit);
-                let failed = |list| first_failed(list, &self.machine).map(ToString::to_string);
-                let (failed_condition, failed_assert) = (failed(&config.conditions), failed(&config.asserts));
-                self.events.push_back((unit, Event::Tested { failed_condition, failed_assert }));
-            }
+            Action::Test(unit) => self.test(unit),
             Action::Spawn { unit, phase, index, role } => self.spawn(unit, phase, index, role),
             Action::Kill(unit, signal) => self.kill(unit, signal),
             Action::FindMain(unit) => self.find_main(unit),
             Action::Release(unit) => self.release(unit),
-            Action::Changed { unit, from, to } => {
+            Action::Changed { unit, from, to, job } => {
                 self.note_time(unit, from, to);
-                self.tell_change(unit, from, to);
+                self.tell_change(unit, from, to, job);
                 if to.is_down() {
                     self.clients_look_down();
                 }
@@ -359,7 +373,7 @@ impl Manager {
     }
 
     fn job_done(&mut self, job: JobId, unit: UnitId, kind: JobKind, result: JobResult) {
-        self.tell_job(unit, kind, result);
+        self.tell_job(job, unit, kind, result);
         self.clients_job_done(job, unit, result);
         self.gate_job_done(unit, kind, result);
         self.end_job_done(unit, kind);

@@ -4,6 +4,7 @@ use super::Manager;
 use super::poll::Source;
 use crate::engine::{Event, UnitId};
 use crate::unit::config::Special;
+use crate::unit::far;
 use crate::unit::path::{PathConfig, PathKind};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use std::collections::{HashMap, HashSet};
@@ -125,6 +126,14 @@ impl Manager {
         self.unwatch_paths(id);
         let Special::Path(config) = &self.engine.unit(id).special else { return };
         let config = config.clone();
+        let silent = config.specs.iter().find(|(_, path)| {
+            let found = far::within(path, Path::metadata);
+            found.is_err_and(|error| error.kind() == io::ErrorKind::TimedOut)
+        });
+        if let Some((_, path)) = silent {
+            let said = format!("cannot watch {}: its file system does not answer", path.display());
+            return self.tell(Some(id), 3, &said);
+        }
         if config.make_directory {
             for (_, path) in config.specs.iter().filter(|(kind, _)| *kind != PathKind::ExistsGlob) {
                 let made = fs::DirBuilder::new().recursive(true).mode(config.directory_mode).create(path);

@@ -33,6 +33,8 @@ pub(super) enum Source {
     Mounts,
     /// The wall clock was set.
     Clock,
+    /// What was asked of file systems is answered.
+    Workers,
     /// The journal takes entries again.
     Log,
     /// The journal has shown what came before.

@@ -167,7 +167,9 @@ impl Manager {
         };
         let down: Vec<UnitId> = self.ephemeral.iter().filter(down).copied().collect();
         for id in down {
+            self.forget_logging(id);
             if self.engine.forget(id) {
+                self.forget_questions(id);
                 self.ephemeral.remove(&id);
             }
         }

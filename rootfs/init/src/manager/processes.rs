@@ -1,11 +1,12 @@
 //! Processes of units: started, reaped, signalled.
 
 use super::Manager;
+use super::gather::Files;
 use super::poll::Source;
 use super::spawn::{Prepared, read_small};
 use crate::engine::{Event, ExitStatus, Role, Signal as EngineSignal, UnitId};
-use crate::unit::Kind;
 use crate::unit::config::{Phase, Preserve, Stream};
+use crate::unit::{Kind, far};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -62,8 +63,9 @@ impl Processes {
 }
 
 impl Manager {
-    pub(super) fn spawn(&mut self, unit: UnitId, phase: Phase, index: usize, role: Role) {
-        match self.try_spawn(unit, phase, index, role) {
+    /// Starts a process whose files are read.
+    pub(super) fn spawn_with(&mut self, unit: UnitId, phase: Phase, index: usize, role: Role, files: &Files) {
+        match self.try_spawn(unit, phase, index, role, files) {
             Ok(()) => self.events.push_back((unit, Event::Spawned(role))),
             Err(error) => {
                 self.tell(Some(unit), 3, &format!("cannot start its {phase:?} process: {error}"));
@@ -78,9 +80,13 @@ impl Manager {
         phase: Phase,
         index: usize,
         role: Role,
+        files: &Files,
     ) -> Result<(), super::spawn::SpawnError> {
         self.reserve_user(unit)?;
-        let Prepared { mut plan, unheard, slice, limits, delegate } = self.prepare(unit, phase, index)?;
+        self.share(unit);
+        self.export_logging(unit);
+        let Prepared { mut plan, unheard, slice, limits, delegate } =
+            self.prepare(unit, phase, index, files)?;
         let passed = self.pass_descriptors(unit, phase, &mut plan)?;
         if let Some(error) = unheard {
             self.tell(Some(unit), 4, &format!("what it says is lost: {error}"));
@@ -149,7 +155,7 @@ impl Manager {
             return; // they are set when it starts
         }
         let Some(service) = self.engine.unit(unit).service.as_ref() else { return };
-        let limits = service.context.cgroup.clone();
+        let limits = service.context.cgroup.effective(self.is_booting());
         // It has its cgroup, so neither slice nor name are looked at.
         match self.cgroups.enter(unit, "", "", &limits, None) {
             Ok((_, failed)) => {
@@ -226,6 +232,7 @@ impl Manager {
         self.outcome_ready(pid);
         if let Some(process) = self.forget(pid) {
             let (unit, role) = (process.unit, process.role);
+            self.look_for_oom(unit);
             let cgroup_empty = self.cgroups.is_empty(unit);
             self.events.push_back((unit, Event::Exited { role, status, cgroup_empty }));
         }
@@ -240,6 +247,13 @@ impl Manager {
     }
 
     pub(super) fn kill(&mut self, unit: UnitId, signal: EngineSignal) {
+        match signal {
+            EngineSignal::One(role, _) => self.kill_asked(unit, role),
+            EngineSignal::All(_) | EngineSignal::KillAll => {
+                self.kill_asked(unit, Role::Main);
+                self.kill_asked(unit, Role::Control);
+            }
+        }
         let one = |role, number: i32| {
             let pid = self.processes.pid(unit, role);
             if pid > 0 {
@@ -293,7 +307,7 @@ impl Manager {
             };
             return self.events.push_back((unit, Event::MainFound(pid)));
         };
-        let pid = read_small(&file).ok().and_then(|text| text.trim().parse::<i32>().ok());
+        let pid = far::within(&file, read_small).ok().and_then(|text| text.trim().parse::<i32>().ok());
         if let Some(pid) = pid.filter(|pid| self.adopt_main(unit, *pid)) {
             self.pid_files.remove(&unit);
             self.cgroups.unwatch_file(unit);
@@ -304,11 +318,19 @@ impl Manager {
         }
     }
 
+    /// Tells of processes that the kernel killed for want of memory, before their exits are told.
+    fn look_for_oom(&mut self, unit: UnitId) {
+        if self.cgroups.was_oom_killed(unit) {
+            self.events.push_back((unit, Event::OomKilled));
+        }
+    }
+
     pub(super) fn cgroups_changed(&mut self) {
         for unit in self.cgroups.changed() {
             if self.pid_files.contains(&unit) {
                 self.find_main(unit);
             }
+            self.look_for_oom(unit);
             if self.engine.state(unit).populated && self.cgroups.is_empty(unit) {
                 // Exits that came with it are told first: they say how it ended.
                 self.reap();
@@ -318,6 +340,7 @@ impl Manager {
     }
 
     pub(super) fn release(&mut self, unit: UnitId) {
+        self.release_asked(unit);
         self.pid_files.remove(&unit);
         self.cgroups.unwatch_file(unit);
         self.cgroups.release(unit);

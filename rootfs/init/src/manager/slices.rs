@@ -24,10 +24,32 @@ impl Manager {
             }
             delegate_controllers(&folder);
         }
-        let limits = set_limits(&folder, &context.cgroup);
+        let limits = set_limits(&folder, &context.cgroup.effective(self.is_booting()));
         failed.extend(limits.into_iter().map(|limit| format!("limit not set: {limit}")));
         for message in failed {
             self.tell(Some(id), 4, &message);
+        }
+    }
+
+    /// Whether `Startup…=` limits hold: until the default target is reached.
+    pub(super) fn is_booting(&self) -> bool {
+        self.gate.ready_at.is_none()
+    }
+
+    /// The boot is over, and with it the limits that were only for it.
+    pub(super) fn end_boot_limits(&mut self) {
+        for id in self.engine.ids() {
+            let unit = self.engine.unit(id);
+            let of_service = unit.service.as_ref().map(|service| &service.context.cgroup);
+            match (&unit.special, of_service) {
+                (Special::Slice(context), _)
+                    if !context.cgroup.startup.is_empty() && self.engine.active(id).is_active() =>
+                {
+                    self.make_slice(id);
+                }
+                (_, Some(limits)) if !limits.startup.is_empty() => self.apply_limits(id),
+                _ => {}
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! From a unit's `Exec…=` line and context to a [`Plan`] that the child carries out
 //! (systemd.exec(5)).
 
+use super::gather::{Files, content};
 use super::isolate::{CREDENTIALS, Isolated, Who, is_private};
 use super::log::Header;
 use super::{Manager, accounts};
@@ -38,6 +39,8 @@ pub(super) enum SpawnError {
     EnvironmentFile { path: String, error: io::Error },
     #[error("credential {id} from {path}: {error}")]
     Credential { id: String, path: String, error: io::Error },
+    #[error("step {0}: no namespace: {1}")]
+    Namespace(Step, io::Error),
     #[error("every number for dynamic users is taken")]
     NoUserLeft,
     #[error(transparent)]
@@ -78,7 +81,13 @@ pub(super) fn path_c(path: &Path) -> Result<CString, SpawnError> {
 }
 
 impl Manager {
-    pub(super) fn prepare(&self, id: UnitId, phase: Phase, index: usize) -> Result<Prepared, SpawnError> {
+    pub(super) fn prepare(
+        &self,
+        id: UnitId,
+        phase: Phase,
+        index: usize,
+        files: &Files,
+    ) -> Result<Prepared, SpawnError> {
         let unit = self.engine.unit(id);
         let service = unit.service.as_deref().ok_or(SpawnError::NoCommand)?;
         let command = service.commands(phase).get(index).ok_or(SpawnError::NoCommand)?;
@@ -106,7 +115,7 @@ impl Manager {
         groups.sort_unstable();
         groups.dedup();
 
-        let environment = self.environment(id, phase, context, user.as_ref())?;
+        let environment = self.environment(id, phase, context, user.as_ref(), files)?;
         let arguments = command.arguments(&environment);
         let programs = if command.program.starts_with('/') {
             vec![c(command.program.as_str(), "the program")?]
@@ -122,7 +131,7 @@ impl Manager {
         let owner = (user.as_ref().map_or(0, |user| user.uid), gid.unwrap_or(0));
         let uid = if privileged { 0 } else { owner.0 };
         let Isolated { isolation, no_new_privileges, dropped } =
-            self.isolate(id, context, &Who { owner: (uid, owner.1), unconfined: command.unconfined })?;
+            self.isolate(id, context, &Who { owner: (uid, owner.1), unconfined: command.unconfined }, files)?;
         let all = (1_u64 << (sys::process::LAST_CAPABILITY + 1)) - 1;
         let bounding_set = match (context.bounding_set, dropped) {
             (None, 0) => None,
@@ -161,9 +170,9 @@ impl Manager {
             isolation,
         };
         let slice = context.slice.as_ref().map_or("system.slice", |name| name.as_str());
-        let mut limits = context.cgroup.clone();
+        let mut limits = context.cgroup.effective(self.is_booting());
         let execution = context.execution.as_deref();
-        if execution.and_then(|execution| execution.oom_policy) == Some(OomPolicy::Kill) {
+        if service.oom_policy() == OomPolicy::Kill {
             limits.files.insert("memory.oom.group", "1".to_owned());
         }
         let delegate = execution.is_some_and(|execution| execution.delegate).then_some(owner);
@@ -184,6 +193,7 @@ impl Manager {
         phase: Phase,
         context: &Context,
         user: Option<&accounts::User>,
+        files: &Files,
     ) -> Result<BTreeMap<String, String>, SpawnError> {
         // `systemctl set-environment`; what is set below wins.
         let mut found: BTreeMap<String, String> = self.environment.clone();
@@ -244,8 +254,8 @@ impl Manager {
         }
         found.extend(context.environment.iter().cloned());
         for (path, optional) in &context.environment_files {
-            match read_small(Path::new(path)) {
-                Ok(text) => found.extend(environment_file(&text)),
+            match content(files, Path::new(path)).and_then(text) {
+                Ok(text) => found.extend(environment_file(text)),
                 Err(error) if *optional && error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(SpawnError::EnvironmentFile { path: path.clone(), error }),
             }
@@ -328,8 +338,11 @@ impl Manager {
 
 /// A small regular file; what else a service may put in its place could block, or never end.
 pub(super) fn read_small(path: &Path) -> io::Result<String> {
-    String::from_utf8(read_bytes(path)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
+    text(&read_bytes(path)?).map(str::to_owned)
+}
+
+fn text(bytes: &[u8]) -> io::Result<&str> {
+    std::str::from_utf8(bytes).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8 text"))
 }
 
 /// As [`read_small`], of any bytes.

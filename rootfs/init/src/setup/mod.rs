@@ -18,7 +18,7 @@ pub use report::{SetupReport, StateOutcome, Step, StepName, UnitRequest, UserDat
 pub use state::StateError;
 pub use sys::watchdog::Watchdog;
 pub use teardown::{End, teardown};
-pub use user_data::{Found, Network, Rendered, accept, network};
+pub use user_data::{Found, Imports, Network, Rendered, accept, network};
 
 use crate::bless::EntryName;
 use crate::stage1::{self, CommandLine, now_ms};

@@ -90,6 +90,22 @@ pub enum UserDataOutcome {
     },
 }
 
+impl fmt::Display for UserDataOutcome {
+    /// As the status table has it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("none"),
+            Self::Applied { source, first_boot: true } => write!(f, "applied, from {source}"),
+            Self::Applied { .. } => f.write_str("applied, kept from an earlier boot"),
+            Self::Pending { url } => write!(f, "to be fetched from {url}"),
+            Self::Rejected { source, errors } => {
+                let first = errors.first().map_or("", String::as_str);
+                write!(f, "REFUSED, from {source}: {first} ({} errors)", errors.len())
+            }
+        }
+    }
+}
+
 /// What user-data wants the manager to do with a unit once units are loaded. The unit's files
 /// (content, drop-ins, mask) are in place already.
 #[derive(Debug, Clone, PartialEq, Eq)]

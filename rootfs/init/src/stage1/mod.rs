@@ -100,7 +100,7 @@ fn boot() -> Result<Report, Stage1Error> {
     for module in read("/modules")?.lines() {
         // Loading what can only say that it is not needed takes time all the same.
         if firmware_is_uefi || !module.ends_with("/efivarfs.ko") {
-            sys::modules::insert(Path::new(module))?;
+            sys::modules::insert(Path::new(module), c"")?;
         }
     }
     let modules_ms = now_ms();

@@ -126,6 +126,28 @@ pub struct Machine {
     pub machine_id: String,
 }
 
+/// Whether an answer may depend on a file system other than the root's, the kernel's own and PID 1's:
+/// one that may not answer.
+pub fn asks_disk(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|condition| {
+        let is_path = matches!(
+            condition.test,
+            Test::PathExists
+                | Test::PathIsDirectory
+                | Test::PathIsSymbolicLink
+                | Test::PathIsMountPoint
+                | Test::PathIsReadWrite
+                | Test::FileNotEmpty
+                | Test::FileIsExecutable
+                | Test::DirectoryNotEmpty
+                | Test::PathExistsGlob
+                | Test::NeedsUpdate
+        );
+        let is_kernel = ["/sys/", "/proc/sys/"].iter().any(|own| condition.argument.starts_with(own));
+        is_path && (!is_kernel || condition.argument.contains(".."))
+    })
+}
+
 /// The first line of `conditions` because of which the unit is not started; `None` if all hold.
 pub fn first_failed<'a>(conditions: &'a [Condition], machine: &Machine) -> Option<&'a Condition> {
     let mut failed_trigger = None;
@@ -226,6 +248,15 @@ mod tests {
         let conditions: Vec<_> =
             lines.iter().map(|(test, text)| Condition::parse(*test, text).unwrap()).collect();
         first_failed(&conditions, &machine).map(ToString::to_string)
+    }
+
+    #[test]
+    fn paths_may_wait_for_a_disk_and_the_kernels_never() {
+        let asks = |test, text| asks_disk(&[Condition::parse(test, text).unwrap()]);
+        assert!(asks(Test::PathExists, "|!/run/x") && asks(Test::PathExistsGlob, "/mnt/*"));
+        assert!(asks(Test::DirectoryNotEmpty, "/sys/../mnt"));
+        assert!(!asks(Test::PathExists, "/sys/firmware/efi") && !asks(Test::KernelCommandLine, "/mnt"));
+        assert!(!asks_disk(&[]));
     }
 
     #[test]

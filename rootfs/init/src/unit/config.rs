@@ -2,7 +2,7 @@
 
 use super::command::Command;
 use super::condition::Condition;
-use super::execution::Execution;
+use super::execution::{Execution, OomPolicy};
 use super::mount::{MountConfig, mounts_for};
 use super::name::UnitName;
 use super::path::PathConfig;
@@ -39,10 +39,11 @@ pub enum Relation {
     Triggers,
     TriggeredBy,
     RequiresMountsFor,
+    JoinsNamespaceOf,
 }
 
 /// The relations with the keys that name them.
-pub const RELATIONS: [(&str, Relation); 15] = [
+pub const RELATIONS: [(&str, Relation); 16] = [
     ("Requires", Relation::Requires),
     ("Requisite", Relation::Requisite),
     ("Wants", Relation::Wants),
@@ -58,6 +59,7 @@ pub const RELATIONS: [(&str, Relation); 15] = [
     ("PropagatesStopTo", Relation::PropagatesStopTo),
     ("StopPropagatedFrom", Relation::StopPropagatedFrom),
     ("Upholds", Relation::Upholds),
+    ("JoinsNamespaceOf", Relation::JoinsNamespaceOf),
 ];
 
 /// Relations that follow from other keys.
@@ -479,6 +481,15 @@ impl Service {
         self.start_timeout.unwrap_or(default)
     }
 
+    /// What becomes of it when a process of it used too much memory: systemd's default is `stop`, and
+    /// `continue` for one that looks after its cgroup itself.
+    pub fn oom_policy(&self) -> OomPolicy {
+        let execution = self.context.execution.as_deref();
+        let delegates = execution.is_some_and(|execution| execution.delegate);
+        let default = if delegates { OomPolicy::Continue } else { OomPolicy::Stop };
+        execution.and_then(|execution| execution.oom_policy).unwrap_or(default)
+    }
+
     /// Who may send `sd_notify(3)` messages.
     pub fn notify_access(&self) -> NotifyAccess {
         let notifies = matches!(self.kind, ServiceType::Notify | ServiceType::NotifyReload);
@@ -660,6 +671,15 @@ impl Default for Context {
 }
 
 impl Unit {
+    /// Its name and what it is for, as messages have it (systemd-system.conf(5), `StatusUnitFormat=`).
+    pub fn status_name(&self) -> String {
+        let (name, description) = (self.name.as_str(), self.description.as_str());
+        if description.is_empty() || description == name {
+            return name.to_owned();
+        }
+        format!("{name} - {description}")
+    }
+
     /// A unit without any file yet.
     pub fn new(name: UnitName, load_state: LoadState) -> Self {
         let kind = name.kind();

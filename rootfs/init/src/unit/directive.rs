@@ -537,10 +537,9 @@ fn context_key(context: &mut Context, at: &Scope<'_>) -> Result<(), Fault> {
         "TTYPath" => context.tty_path = at.absolute(at.text())?,
         "SyslogIdentifier" => context.syslog_identifier = at.optional()?,
         "SyslogLevel" => {
-            let names = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
-            let found = names.iter().position(|name| *name == at.text());
+            let found = value::level(at.text());
             context.syslog_level =
-                at.want(found, "emerg, alert, crit, err, warning, notice, info or debug")? as u8;
+                at.want(found, "emerg, alert, crit, err, warning, notice, info or debug")?;
         }
         "SyslogLevelPrefix" => context.syslog_level_prefix = at.boolean_or(true)?,
         "RuntimeDirectoryPreserve" => {

@@ -4,6 +4,7 @@
 use super::Fault;
 use super::directive::Scope;
 use super::value;
+use std::time::Duration;
 use sys::isolation::Keyring;
 
 /// What is made known of a secret (`LoadCredential=`, `SetCredential=`).
@@ -24,6 +25,50 @@ pub enum OomPolicy {
     Continue,
     Stop,
     Kill,
+}
+
+/// What the journal does with the entries of a unit (systemd.exec(5), "Logging").
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Logging {
+    /// `LogLevelMax=`: syslog(3) levels above it are dropped.
+    pub level_max: Option<u8>,
+    /// `LogExtraFields=`: `NAME=value`.
+    pub extra_fields: Vec<String>,
+    /// `LogRateLimitIntervalSec=`.
+    pub rate_interval: Option<Duration>,
+    /// `LogRateLimitBurst=`; zero turns the limit off.
+    pub rate_burst: Option<u32>,
+}
+
+fn log(logging: &mut Logging, at: &Scope<'_>) -> Result<(), Fault> {
+    match at.key() {
+        "LogLevelMax" => {
+            let found = match at.text() {
+                "" => None,
+                text => Some(at.want(value::level(text), "a level such as warning, or 0 to 7")?),
+            };
+            logging.level_max = found;
+        }
+        "LogRateLimitIntervalSec" => {
+            let span =
+                if at.text().is_empty() { None } else { Some(at.want(at.span()?, "a time span that ends")?) };
+            logging.rate_interval = span;
+        }
+        "LogRateLimitBurst" => {
+            logging.rate_burst = if at.text().is_empty() { None } else { Some(at.number(0..=u32::MAX)?) };
+        }
+        _ if at.text().is_empty() => logging.extra_fields.clear(),
+        _ => {
+            for field in at.words()? {
+                let name = field.split_once('=').map_or("", |(name, _)| name);
+                if !journal::field::valid_name(name.as_bytes(), false) {
+                    return Err(at.invalid("want NAME=value, the name of capitals, digits and _"));
+                }
+                logging.extra_fields.push(field);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Those keys.
@@ -62,6 +107,8 @@ pub struct Execution {
     pub credentials: Vec<Credential>,
     /// `OOMPolicy=`.
     pub oom_policy: Option<OomPolicy>,
+    /// What the journal is told of its entries.
+    pub logging: Logging,
     /// `Delegate=`: its cgroup is the user's. Every controller of [`CONTROLLERS`] is available in it.
     pub delegate: bool,
     /// `ExecSearchPath=`, joined by colons; empty is the default.
@@ -89,6 +136,7 @@ impl Default for Execution {
             tty_hangup: false,
             credentials: Vec::new(),
             oom_policy: None,
+            logging: Logging::default(),
             delegate: false,
             search_path: String::new(),
             permissions_start_only: false,
@@ -100,6 +148,7 @@ impl Default for Execution {
 pub(super) const KEYS: &str = " CPUAffinity CPUSchedulingPolicy CPUSchedulingPriority CPUSchedulingResetOnFork \
     IOSchedulingClass IOSchedulingPriority TimerSlackNSec Personality CoredumpFilter SecureBits KeyringMode \
     StandardInputText StandardInputData TTYReset TTYVHangup LoadCredential SetCredential OOMPolicy Delegate \
+    LogLevelMax LogExtraFields LogRateLimitIntervalSec LogRateLimitBurst \
     ExecSearchPath PermissionsStartOnly ";
 
 const SECURE_BITS: [(&str, i32); 6] = [
@@ -188,6 +237,9 @@ fn assign(execution: &mut Execution, at: &Scope<'_>) -> Result<(), Fault> {
         "TTYReset" => execution.tty_reset = at.boolean_or(false)?,
         "TTYVHangup" => execution.tty_hangup = at.boolean_or(false)?,
         "LoadCredential" | "SetCredential" => credential(execution, at)?,
+        "LogLevelMax" | "LogExtraFields" | "LogRateLimitIntervalSec" | "LogRateLimitBurst" => {
+            return log(&mut execution.logging, at);
+        }
         "OOMPolicy" => {
             execution.oom_policy = match at.text() {
                 "" => None,

@@ -4,7 +4,7 @@
 use super::config::{BadSetting, LoadState, Relation, Unit};
 use super::name::UnitName;
 use super::specifier::Facts;
-use super::{Fault, Kind, Problem, directive};
+use super::{Fault, Kind, Problem, directive, far};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::io::{self, Read};
@@ -202,7 +202,7 @@ impl Loader {
         if unit.fragment.is_none() {
             unit.fragment = Some(path.to_owned());
         }
-        let bytes = match read_bounded(path) {
+        let bytes = match near(path, read_bounded) {
             Ok(bytes) => bytes,
             Err(error) => {
                 let error = BadSetting::Unreadable { path: path.to_owned(), error: error.to_string() };
@@ -249,15 +249,23 @@ fn drop_in_stems(own: &UnitName, asked: &UnitName) -> Vec<String> {
     stems
 }
 
+/// What lies in the search path itself is the machine's own; where a link in it leads may not be.
+fn near<T: Send + 'static>(path: &Path, work: fn(&Path) -> io::Result<T>) -> io::Result<T> {
+    if path.is_symlink() { far::within(path, work) } else { work(path) }
+}
+
 fn entries(folder: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok())
+    let names = near(folder, |folder| {
+        let entries = fs::read_dir(folder)?.flatten();
+        Ok(entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>())
+    });
+    names.unwrap_or_default().into_iter()
 }
 
 /// A link to /dev/null or an empty file.
 fn is_mask(path: &Path) -> bool {
     fs::read_link(path).is_ok_and(|target| target == Path::new("/dev/null"))
-        || fs::metadata(path).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
+        || near(path, Path::metadata).is_ok_and(|meta| meta.is_file() && meta.len() == 0)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {

@@ -13,6 +13,7 @@ pub mod config;
 mod defaults;
 pub mod directive;
 pub mod execution;
+pub(crate) mod far;
 pub mod install;
 pub mod isolation;
 pub mod load;

@@ -21,6 +21,8 @@ pub struct DeviceLimit {
 pub struct Resources {
     /// Files with what is written into them.
     pub files: BTreeMap<&'static str, String>,
+    /// The same while the machine boots, of the keys that begin with `Startup`.
+    pub startup: BTreeMap<&'static str, String>,
     /// Of devices.
     pub devices: Vec<DeviceLimit>,
     /// `CPUQuota=` in 1/10 per mille of a processor.
@@ -29,24 +31,85 @@ pub struct Resources {
     period_us: Option<u64>,
 }
 
-/// The keys of this file. `Startup…=` keys are not here: see `unsupported`.
+/// The keys of this file.
 pub(super) const KEYS: &str = " MemoryMax MemoryHigh MemorySwapMax MemoryZSwapMax MemoryMin MemoryLow MemoryLimit \
     TasksMax CPUWeight CPUShares CPUQuota CPUQuotaPeriodSec AllowedCPUs AllowedMemoryNodes IOWeight \
     IODeviceWeight IOReadBandwidthMax IOWriteBandwidthMax IOReadIOPSMax IOWriteIOPSMax IODeviceLatencyTargetSec \
     BlockIOWeight BlockIODeviceWeight BlockIOReadBandwidth BlockIOWriteBandwidth MemoryAccounting \
-    TasksAccounting CPUAccounting IOAccounting BlockIOAccounting ";
+    TasksAccounting CPUAccounting IOAccounting BlockIOAccounting StartupCPUWeight StartupCPUShares \
+    StartupIOWeight StartupBlockIOWeight StartupAllowedCPUs StartupAllowedMemoryNodes StartupMemoryLow \
+    StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax ";
 
 /// The default period, in which a quota of 100 % is 100 ms of one processor.
 const PERIOD_US: u64 = 100_000;
 
 /// Applies such a key; `None` if it is another key.
 pub(super) fn apply(resources: &mut Resources, at: &Scope<'_>) -> Option<Result<(), Fault>> {
-    KEYS.split_ascii_whitespace().any(|known| known == at.key()).then(|| assign(resources, at))
+    KEYS.split_ascii_whitespace().any(|known| known == at.key()).then(|| {
+        let Some(key) = at.key().strip_prefix("Startup") else { return assign(resources, at.key(), at) };
+        if at.text().is_empty() {
+            // Unset: during the boot holds what holds after it.
+            for file in files_of(key) {
+                resources.startup.remove(file);
+            }
+            return Ok(());
+        }
+        let mut during = Resources::default();
+        assign(&mut during, key, at)?;
+        for file in files_of(key) {
+            resources.startup.remove(file);
+        }
+        resources.startup.extend(during.files);
+        Ok(())
+    })
 }
 
-fn assign(resources: &mut Resources, at: &Scope<'_>) -> Result<(), Fault> {
+/// The files that a key with a `Startup` form writes.
+fn files_of(key: &str) -> &'static [&'static str] {
+    match key {
+        "CPUWeight" | "CPUShares" => &["cpu.weight", "cpu.idle"],
+        "IOWeight" | "BlockIOWeight" => &["io.weight"],
+        "AllowedCPUs" => &["cpuset.cpus"],
+        "AllowedMemoryNodes" => &["cpuset.mems"],
+        "MemoryLow" => &["memory.low"],
+        "MemoryHigh" => &["memory.high"],
+        "MemoryMax" => &["memory.max"],
+        "MemorySwapMax" => &["memory.swap.max"],
+        _ => &[],
+    }
+}
+
+/// What a new cgroup has in such a file (cgroup-v2.rst).
+fn initial(file: &str) -> &'static str {
+    match file {
+        "cpu.weight" => "100",
+        "io.weight" => "default 100",
+        "cpu.idle" | "memory.low" => "0",
+        "cpuset.cpus" | "cpuset.mems" => "\n",
+        _ => "max",
+    }
+}
+
+impl Resources {
+    /// What holds while the machine boots, or after it: then what held only during the boot is taken
+    /// back.
+    #[must_use]
+    pub fn effective(&self, booting: bool) -> Self {
+        let mut found = self.clone();
+        for (file, text) in &self.startup {
+            if booting {
+                found.files.insert(file, text.clone());
+            } else {
+                found.files.entry(file).or_insert_with(|| initial(file).to_owned());
+            }
+        }
+        found
+    }
+}
+
+fn assign(resources: &mut Resources, key: &str, at: &Scope<'_>) -> Result<(), Fault> {
     let weight = |text: &str| text.parse::<u64>().ok().filter(|n| (1..=10_000).contains(n));
-    let file = match at.key() {
+    let file = match key {
         "MemoryMax" | "MemoryLimit" => ("memory.max", bytes(at)?),
         "MemoryHigh" => ("memory.high", bytes(at)?),
         "MemorySwapMax" => ("memory.swap.max", bytes(at)?),
@@ -207,4 +270,30 @@ fn device(resources: &mut Resources, at: &Scope<'_>) -> Result<(), Fault> {
     };
     resources.devices.push(DeviceLimit { path: path.clone(), file, text });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::unit::load::apply_text;
+    use crate::unit::{Facts, LoadState, Unit, UnitName};
+    use std::path::Path;
+
+    #[test]
+    fn limits_of_the_boot_are_taken_back() {
+        let mut unit = Unit::new(UnitName::parse("a.service").unwrap(), LoadState::Loaded);
+        let text = "[Service]\nCPUWeight=50\nStartupCPUWeight=900\nStartupIOWeight=20\nStartupMemoryMax=1M\n\
+                    StartupMemoryHigh=1M\nStartupMemoryHigh=\nStartupAllowedCPUs=0-1\n";
+        assert_eq!(apply_text(&mut unit, Path::new("x"), text.as_bytes(), &Facts::default()), []);
+        let resources = &unit.service.as_ref().unwrap().context.cgroup;
+        let of = |booting: bool, file: &str| resources.effective(booting).files.get(file).cloned();
+        for (file, during, after) in [
+            ("cpu.weight", Some("900"), Some("50")),
+            ("io.weight", Some("default 20"), Some("default 100")),
+            ("memory.max", Some("1048576"), Some("max")),
+            ("cpuset.cpus", Some("0,1"), Some("\n")),
+            ("memory.high", None, None),
+        ] {
+            assert_eq!((of(true, file).as_deref(), of(false, file).as_deref()), (during, after), "{file}");
+        }
+    }
 }

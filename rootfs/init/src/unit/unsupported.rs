@@ -5,7 +5,7 @@ pub(super) const SECTIONS: [&str; 4] = ["Automount", "Swap", "Scope", "Container
 
 /// systemd.unit(5) of systemd 252.
 const UNIT: &str = " \
-    JoinsNamespaceOf FailureActionExitStatus SuccessActionExitStatus JobTimeoutRebootArgument \
+    FailureActionExitStatus SuccessActionExitStatus JobTimeoutRebootArgument \
     RebootArgument SourcePath ConditionPathIsEncrypted ConditionMemoryPressure ConditionCPUPressure \
     ConditionIOPressure AssertPathIsEncrypted AssertMemoryPressure AssertCPUPressure AssertIOPressure \
     SurviveFinalKillSignal ";
@@ -30,13 +30,13 @@ const SERVICE: &str = " \
     RootEphemeral RootHash RootHashSignature RootVerity BindLogSockets MountImages ExtensionImages \
     ExtensionDirectories OOMScoreAdjust NetworkNamespacePath IPCNamespacePath MemoryKSM PrivatePIDs \
     LogFilterPatterns LogNamespace LoadCredentialEncrypted ImportCredential SetCredentialEncrypted \
-    UtmpIdentifier DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow StartupMemoryLow \
-    StartupMemoryHigh StartupMemoryMax StartupMemorySwapMax MemoryZSwapWriteback NFTSet BPFProgram \
+    UtmpIdentifier DefaultMemoryMin DefaultMemoryLow DefaultStartupMemoryLow \
+    MemoryZSwapWriteback NFTSet BPFProgram \
     DisableControllers MemoryPressureWatch MemoryPressureThresholdSec CoredumpReceive DelegateSubgroup \
     PassPIDFD Capabilities TCPWrapName ";
 
 /// Keys that a unit runs without, with what is missing: `systemctl verify` warns of them.
-const NOT_ENFORCED: [(&str, &str); 12] = [
+const NOT_ENFORCED: [(&str, &str); 10] = [
     (
         "DeviceAllow DevicePolicy",
         "device lists need BPF programs in cgroups, which PID 1 does not load; PrivateDevices= works",
@@ -50,15 +50,9 @@ const NOT_ENFORCED: [(&str, &str); 12] = [
     ("PAMName", "there is no PAM; User= and the limits of the unit hold"),
     ("SELinuxContext AppArmorProfile SmackProcessLabel", "the kernel runs no such security module"),
     ("NUMAPolicy NUMAMask", "memory is taken from every node"),
-    ("LogLevelMax LogExtraFields SyslogFacility", "the journal keeps what the unit says, as it says it"),
-    ("LogRateLimitIntervalSec LogRateLimitBurst", "the journal's own limit holds for every unit"),
+    ("SyslogFacility", "the journal keeps what the unit says, as it says it"),
     ("RemoveIPC", "IPC objects of the user stay; PrivateIPC= works"),
     ("TTYVTDisallocate TTYRows TTYColumns", "there are no virtual terminals"),
-    (
-        "StartupCPUWeight StartupCPUShares StartupIOWeight StartupBlockIOWeight StartupAllowedCPUs \
-        StartupAllowedMemoryNodes",
-        "limits are the same during and after the boot",
-    ),
     (
         "UtmpMode SystemCallLog ManagedOOMSwap ManagedOOMMemoryPressure ManagedOOMMemoryPressureLimit \
         ManagedOOMPreference TimeoutCleanSec GuessMainPID BusPolicy SysVStartPriority",

@@ -198,6 +198,13 @@ pub fn signal_name(number: i32) -> String {
     }
 }
 
+/// A level of syslog(3) by name or number.
+pub fn level(text: &str) -> Option<u8> {
+    let names = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+    let by_name = names.iter().position(|name| *name == text).map(|level| level as u8);
+    by_name.or_else(|| text.parse().ok().filter(|level| *level <= 7))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -55,7 +55,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// Reads text over what is set already; gives what is wrong with it, a line each.
+    /// Reads text over what is set already; gives what is wrong with it, each with its line as `LINE: WHY`.
     pub fn read(&mut self, text: &str) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut section = String::new();
@@ -72,7 +72,7 @@ impl Config {
                 Some((key, value)) if section == "Journal" => self.set(key.trim(), value.trim()),
                 _ => Err("not a key of [Journal]".to_owned()),
             };
-            wrong.extend(set.err().map(|why| format!("line {}: {why}", number + 1)));
+            wrong.extend(set.err().map(|why| format!("{}: {why}", number + 1)));
         }
         wrong
     }
@@ -129,7 +129,7 @@ impl Config {
             let place = path.display();
             match read(&path) {
                 Ok(text) => {
-                    wrong.extend(config.read(&text).into_iter().map(|why| format!("{place}: {why}")));
+                    wrong.extend(config.read(&text).into_iter().map(|why| format!("{place}:{why}")));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => wrong.push(format!("{place}: {error}")),
@@ -190,11 +190,7 @@ mod tests {
         );
         assert_eq!(
             wrong,
-            [
-                "line 7: `Storage` is not supported",
-                "line 8: LineMax does not take `x`",
-                "line 11: not a key of [Journal]"
-            ]
+            ["7: `Storage` is not supported", "8: LineMax does not take `x`", "11: not a key of [Journal]"]
         );
         assert_eq!((config.rate_burst, config.rate_interval), (5, Duration::from_mins(1)));
         assert!(!config.read_kmsg);

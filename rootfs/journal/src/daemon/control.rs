@@ -43,10 +43,11 @@ pub fn ask(runtime: &Path, request: Request) -> Result<(), String> {
 
 /// Listens in a thread. A byte goes into `wake` for each question.
 pub(super) fn listen(runtime: &Path, wake: UnixStream) -> io::Result<Receiver<Question>> {
-    let listener = service::call::listen(&super::control_socket(runtime), 0o600)?;
+    let listener = service::call::listen(&super::control_socket(runtime), 0o666)?;
     let (questions, receiver) = sync_channel(8);
     thread::Builder::new().name("control".into()).stack_size(128 << 10).spawn(move || {
-        service::call::serve(&listener, |_, request| {
+        service::call::serve(&listener, |caller, request| {
+            caller.allow("change the journal's files")?;
             let (answer, answers) = sync_channel(1);
             let gone = || "the journal is being ended".to_owned();
             questions.send((request, answer)).map_err(|_| gone())?;

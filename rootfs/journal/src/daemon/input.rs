@@ -190,9 +190,8 @@ impl Daemon {
         let said = !header.unit.is_empty();
         let of_process = process.unit.as_ref().map(|(name, _)| name.as_str());
         let unit = if said { Some(header.unit.as_str()) } else { of_process };
-        if !self.passes(unit, Credentials { pid: who.pid.max(2), ..who }) {
-            return;
-        }
+        let who = Credentials { pid: who.pid.max(2), ..who };
+        let Some(settings) = self.passes(unit, who, priority) else { return };
         let mut shareds: Vec<&Shared> = vec![shared, &process.process];
         // What PID 1 said of the stream goes before what the cgroup tells.
         shareds.extend(process.unit.as_ref().filter(|_| !said).map(|(_, unit)| &**unit));
@@ -202,9 +201,12 @@ impl Daemon {
         message.extend_from_slice(line);
         let level = [b"PRIORITY=".as_slice(), &[b'0' + priority]].concat();
         let ending = how.value().map(|value| join("_LINE_BREAK", value));
-        match &ending {
-            Some(ending) => self.record(priority, &shareds, &[&level, &message, ending]),
-            None => self.record(priority, &shareds, &[&level, &message]),
+        if ending.is_none() && settings.fields.is_empty() {
+            self.record(priority, &shareds, &[&level, &message]);
+        } else {
+            let more = ending.iter().chain(&settings.fields).map(Vec::as_slice);
+            let own: Vec<&[u8]> = [level.as_slice(), &message].into_iter().chain(more).collect();
+            self.record(priority, &shareds, &own);
         }
         self.message = message;
     }
@@ -269,16 +271,15 @@ impl Daemon {
         }
         for entry in message.entries {
             let process = self.processes.get(who, self.now);
-            if !self.passes(process.unit.as_ref().map(|(name, _)| name.as_str()), who) {
-                continue;
-            }
             let priority = entry.iter().find_map(|(name, value)| match (*name, *value) {
                 (b"PRIORITY", [digit @ b'0'..=b'7']) => Some(digit - b'0'),
                 _ => None,
             });
+            let unit = process.unit.as_ref().map(|(name, _)| name.as_str());
+            let Some(settings) = self.passes(unit, who, priority.unwrap_or(6)) else { continue };
             let fields: Vec<Vec<u8>> =
                 entry.iter().map(|(name, value)| [name, b"=".as_slice(), value].concat()).collect();
-            let own: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+            let own: Vec<&[u8]> = fields.iter().chain(&settings.fields).map(Vec::as_slice).collect();
             let transport = Rc::clone(&self.journal);
             self.record(priority.unwrap_or(6), &known(&process, &transport), &own);
         }
@@ -293,9 +294,8 @@ impl Daemon {
             let who = Credentials { pid, uid, gid };
             let parsed = syslog::parse(&buffer[..received.count]);
             let process = self.processes.get(who, self.now);
-            if !self.passes(process.unit.as_ref().map(|(name, _)| name.as_str()), who) {
-                continue;
-            }
+            let unit = process.unit.as_ref().map(|(name, _)| name.as_str());
+            let Some(settings) = self.passes(unit, who, parsed.priority) else { continue };
             let mut fields = vec![join("PRIORITY", parsed.priority.to_string())];
             for (name, value) in [
                 ("SYSLOG_IDENTIFIER", parsed.identifier),
@@ -306,7 +306,7 @@ impl Daemon {
                 fields.extend(value.map(|value| join(name, value)));
             }
             fields.extend(parsed.facility.map(|number| join("SYSLOG_FACILITY", number.to_string())));
-            let own: Vec<&[u8]> = fields.iter().map(Vec::as_slice).collect();
+            let own: Vec<&[u8]> = fields.iter().chain(&settings.fields).map(Vec::as_slice).collect();
             let transport = Rc::clone(&self.syslog_transport);
             self.record(parsed.priority, &known(&process, &transport), &own);
         }

@@ -16,6 +16,7 @@ pub mod rate;
 mod run;
 pub mod stream;
 pub mod syslog;
+mod unit;
 
 use crate::sockets::{Purpose, RUNTIME, default_folder};
 use std::io;

@@ -2,12 +2,14 @@
 
 use super::process::{Credentials, Known};
 use super::run::Daemon;
+use super::unit::Settings;
 use crate::field::join;
 use crate::folder;
 use crate::write::{Recovery, Shared, Stamp, Sync, Writer};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -96,10 +98,20 @@ impl Daemon {
         }
     }
 
-    /// Whether an entry of this service may pass. Its unit, or its user if it has none.
-    pub(super) fn passes(&mut self, unit: Option<&str>, who: Credentials) -> bool {
+    /// Whether an entry of this service may pass, and what its unit says of it. Its unit, or its user if
+    /// it has none.
+    pub(super) fn passes(
+        &mut self,
+        unit: Option<&str>,
+        who: Credentials,
+        priority: u8,
+    ) -> Option<Rc<Settings>> {
         if who.pid == 1 {
-            return true;
+            return Some(Rc::default());
+        }
+        let settings = unit.map_or_else(Rc::default, |unit| self.units.get(unit));
+        if settings.level_max.is_some_and(|level| priority > level) {
+            return None;
         }
         let user;
         let service = match unit {
@@ -109,12 +121,13 @@ impl Daemon {
                 &user
             }
         };
-        let (pass, dropped) = self.rate.check(service, self.now);
+        let (interval, burst) = (settings.rate_interval, settings.rate_burst);
+        let (pass, dropped) = self.rate.check_with(service, self.now, interval, burst);
         if dropped > 0 {
             let service = service.to_owned();
             self.tell_dropped(&service, dropped);
         }
-        pass
+        pass.then_some(settings)
     }
 
     pub(super) fn tell_dropped(&mut self, service: &str, count: u64) {

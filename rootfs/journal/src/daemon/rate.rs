@@ -6,7 +6,7 @@ use std::time::Duration;
 /// Services remembered; the oldest are forgotten beyond that.
 const SERVICES_MAX: usize = 4096;
 
-/// The limit, the same for each service.
+/// The limit of each service that has none of its own, and how far each is.
 #[derive(Debug)]
 pub struct Rate {
     interval: Duration,
@@ -17,6 +17,7 @@ pub struct Rate {
 #[derive(Debug)]
 struct Window {
     begin: Duration,
+    interval: Duration,
     passed: u64,
     dropped: u64,
 }
@@ -29,25 +30,38 @@ impl Rate {
 
     /// Whether an entry passes now, and how many were dropped in the window that ended with it.
     pub fn check(&mut self, service: &str, now: Duration) -> (bool, u64) {
-        if self.burst == 0 || self.interval.is_zero() {
+        self.check_with(service, now, None, None)
+    }
+
+    /// The same, by a limit of the service's own as far as it has one.
+    pub fn check_with(
+        &mut self,
+        service: &str,
+        now: Duration,
+        interval: Option<Duration>,
+        burst: Option<u64>,
+    ) -> (bool, u64) {
+        let (interval, burst) = (interval.unwrap_or(self.interval), burst.unwrap_or(self.burst));
+        if burst == 0 || interval.is_zero() {
             return (true, 0);
         }
         let Some(window) = self.services.get_mut(service) else {
             if self.services.len() >= SERVICES_MAX {
-                let interval = self.interval;
-                self.services.retain(|_, window| window.begin + interval > now);
+                self.services.retain(|_, window| window.begin + window.interval > now);
             }
             if self.services.len() < SERVICES_MAX {
-                self.services.insert(service.to_owned(), Window { begin: now, passed: 1, dropped: 0 });
+                self.services
+                    .insert(service.to_owned(), Window { begin: now, interval, passed: 1, dropped: 0 });
             }
             return (true, 0);
         };
         let mut told = 0;
-        if now >= window.begin + self.interval {
+        window.interval = interval;
+        if now >= window.begin + interval {
             told = std::mem::take(&mut window.dropped);
             (window.begin, window.passed) = (now, 0);
         }
-        let pass = window.passed < self.burst;
+        let pass = window.passed < burst;
         if pass {
             window.passed += 1;
         } else {
@@ -59,16 +73,15 @@ impl Rate {
     /// When a count is due of a service that may say nothing more.
     pub fn deadline(&self) -> Option<Duration> {
         let full = self.services.values().filter(|window| window.dropped > 0);
-        full.map(|window| window.begin + self.interval).min()
+        full.map(|window| window.begin + window.interval).min()
     }
 
     /// The counts that are due.
     pub fn due(&mut self, now: Duration) -> Vec<(String, u64)> {
-        let interval = self.interval;
         let ended = self
             .services
             .iter_mut()
-            .filter(|(_, window)| window.dropped > 0 && now >= window.begin + interval);
+            .filter(|(_, window)| window.dropped > 0 && now >= window.begin + window.interval);
         ended.map(|(service, window)| (service.clone(), std::mem::take(&mut window.dropped))).collect()
     }
 
@@ -82,6 +95,17 @@ impl Rate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_service_may_have_a_limit_of_its_own() {
+        let second = Duration::from_secs;
+        let mut rate = Rate::new(second(30), 3);
+        let mut own = |at| rate.check_with("a", second(at), Some(second(5)), Some(1)).0;
+        assert!(own(1) && !own(2) && own(6) && !own(7));
+        assert_eq!(rate.deadline(), Some(second(11)));
+        assert_eq!(rate.due(second(11)), [("a".to_owned(), 1)]);
+        assert!((0..9).all(|_| rate.check_with("b", second(1), None, Some(0)).0), "zero is no limit");
+    }
 
     #[test]
     fn the_burst_passes_and_the_rest_is_counted() {

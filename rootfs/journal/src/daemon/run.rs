@@ -7,6 +7,7 @@ use super::input::Stream;
 use super::output::Output;
 use super::process::{Credentials, Processes};
 use super::rate::Rate;
+use super::unit::Units;
 use super::{Options, sort_passed};
 use crate::field::join;
 use crate::sockets::{self, Purpose};
@@ -33,6 +34,7 @@ const KMSG: u64 = 3;
 const SIGNALS: u64 = 4;
 const WAKE: u64 = 5;
 const CONSOLE: u64 = 6;
+const UNITS: u64 = 7;
 const FIRST_STREAM: u64 = 16;
 
 /// The largest datagram taken.
@@ -68,6 +70,8 @@ pub(super) struct Daemon {
     pub(super) processes: Processes,
     pub(super) own: Credentials,
     pub(super) rate: Rate,
+    /// What units say of their entries.
+    pub(super) units: Units,
     hostname: String,
     /// `_BOOT_ID`, `_MACHINE_ID`, `_HOSTNAME`.
     pub(super) host: Rc<Shared>,
@@ -121,6 +125,7 @@ impl Daemon {
         let kmsg_next = kmsg_next.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
         let console = Console::open(&options.console);
         let rate = Rate::new(config.rate_interval, config.rate_burst);
+        let units = Units::start(options.runtime.with_file_name("units"))?;
         let hostname = hostname();
         let transport = |name: &str, more: &[(&str, &str)]| {
             let more = more.iter().map(|(name, value)| join(name, value));
@@ -151,6 +156,7 @@ impl Daemon {
                 gid: nix::unistd::getgid().as_raw(),
             },
             rate,
+            units,
             host: Rc::new(host(&hostname)),
             hostname,
             journal: transport("journal", &[]),
@@ -202,7 +208,7 @@ impl Daemon {
         let ready = self.ready(timeout)?;
         for token in &ready {
             match *token {
-                LISTENER => {}
+                LISTENER | UNITS => {}
                 NATIVE => self.native_came(),
                 SYSLOG => self.syslog_came(),
                 KMSG => self.kmsg_came(),
@@ -239,6 +245,10 @@ impl Daemon {
             // What was said before they connected can be read by now.
             tokens.extend(self.wait(EpollTimeout::ZERO)?);
         }
+        if tokens.contains(&UNITS) {
+            // Said before the unit was started, so it holds for all that is read now.
+            self.units.changed();
+        }
         tokens.sort_unstable_by_key(|token| (*token < FIRST_STREAM, *token));
         tokens.dedup();
         Ok(tokens)
@@ -274,12 +284,12 @@ impl Daemon {
     fn turn_quietly(&mut self) -> io::Result<bool> {
         let mut took = false;
         for token in self.ready(EpollTimeout::ZERO)? {
-            took |= !matches!(token, SIGNALS | WAKE | CONSOLE);
+            took |= !matches!(token, SIGNALS | WAKE | CONSOLE | UNITS);
             match token {
                 NATIVE => self.native_came(),
                 SYSLOG => self.syslog_came(),
                 KMSG => self.kmsg_came(),
-                LISTENER | SIGNALS | WAKE => {}
+                LISTENER | SIGNALS | WAKE | UNITS => {}
                 CONSOLE => self.console.drain(),
                 stream => self.stream_ready(stream),
             }
@@ -365,6 +375,7 @@ impl Daemon {
         add(&self.syslog, SYSLOG)?;
         add(&self.signals, SIGNALS)?;
         add(&self.wake, WAKE)?;
+        add(self.units.watch(), UNITS)?;
         if let Some(kmsg) = &self.kmsg {
             add(kmsg, KMSG)?;
         }

@@ -1,5 +1,6 @@
 //! `[Match]`: which links a file is for.
 
+use super::machine::Conditions;
 use super::value::{Mac, glob};
 use super::{Fault, Line};
 
@@ -33,6 +34,8 @@ pub struct Match {
     kinds: Vec<String>,
     paths: Vec<String>,
     any: bool,
+    /// Those on the machine, which [`super::Set::for_machine`] looks at.
+    pub conditions: Conditions,
 }
 
 impl Match {
@@ -43,6 +46,14 @@ impl Match {
 
     pub(super) fn take(&mut self, kind: &str, line: &Line) -> Result<(), Fault> {
         let value = line.entry.value.as_str();
+        if let Some(taken) = self.conditions.take(line) {
+            self.any |= taken.is_ok() && !value.is_empty();
+            return taken;
+        }
+        // A link that is yet to be made has no properties.
+        if kind == "netdev" {
+            return Err(line.not_read(kind));
+        }
         let list = match line.entry.key.as_str() {
             "Name" => &mut self.names,
             "OriginalName" if kind == "link" => &mut self.original_names,

@@ -5,6 +5,7 @@
 
 pub mod known;
 pub mod link;
+pub mod machine;
 pub mod matching;
 pub mod netdev;
 pub mod network;
@@ -12,6 +13,7 @@ pub mod search;
 pub mod value;
 
 pub use link::LinkFile;
+pub use machine::Machine;
 pub use matching::{Candidate, Match};
 pub use netdev::{Kind, Netdev};
 pub use network::Network;
@@ -212,6 +214,15 @@ impl Set {
         let mut set = Self::parse(&sources);
         set.problems.splice(0..0, unreadable);
         set
+    }
+
+    /// The files whose conditions on the machine hold.
+    #[must_use]
+    pub fn for_machine(mut self, machine: &Machine) -> Self {
+        self.networks.retain(|file| file.matcher.conditions.hold(machine));
+        self.netdevs.retain(|file| file.matcher.conditions.hold(machine));
+        self.links.retain(|file| file.matcher.conditions.hold(machine));
+        self
     }
 
     /// The file for a link: the first that matches.

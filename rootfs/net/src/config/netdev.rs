@@ -1,28 +1,26 @@
 //! `.netdev` files: links that are made.
 
+mod settings;
+
 use super::value::{Mac, bytes, link_name};
 use super::{Fault, Line, Match, Problem, Source, not_read, sections};
+pub use settings::Settings;
+use settings::Taken;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// What is made.
+/// What is made. What is not here is in the settings of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// A switch.
-    Bridge {
-        /// `STP=`.
-        stp: Option<bool>,
-        /// `ForwardDelaySec=`, in hundredths of a second.
-        forward_delay: Option<u32>,
-        /// `VLANFiltering=`.
-        vlan_filtering: Option<bool>,
-        /// `MulticastSnooping=`.
-        multicast_snooping: Option<bool>,
-    },
+    Bridge,
     /// A VLAN on a link whose file names it.
     Vlan {
         /// `Id=`, 0 to 4094.
         id: u16,
+        /// `GVRP=`, `LooseBinding=` and so on: `VLAN_FLAG_…`, and which of them are said.
+        flags: (u32, u32),
     },
     /// Ethernet in UDP (RFC 7348).
     Vxlan {
@@ -47,26 +45,54 @@ pub enum Kind {
         peer_mac: Option<Mac>,
     },
     /// Several links as one.
-    Bond {
-        /// `Mode=`, the kernel's number.
-        mode: u8,
-        /// `MIIMonitorSec=`, milliseconds.
-        monitor_ms: Option<u32>,
-    },
+    Bond,
     /// A link to nowhere.
     Dummy,
+    /// Another hardware address of a link whose file names it.
+    Macvlan,
+    /// The same, read by a program.
+    Macvtap,
+    /// Another address of a link whose file names it.
+    Ipvlan,
+    /// The same, read by a program.
+    Ipvtap,
+    /// Packets of IP for a program.
+    Tun(Tun),
+    /// Frames of Ethernet for a program.
+    Tap(Tun),
+}
+
+/// `[Tun]`, `[Tap]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tun {
+    /// `MultiQueue=`.
+    pub multi_queue: bool,
+    /// `PacketInfo=`: four bytes before each packet.
+    pub packet_info: bool,
+    /// `VNetHeader=`.
+    pub vnet_header: bool,
+    /// `User=`, a name or a number: who may use it.
+    pub user: Option<String>,
+    /// `Group=`.
+    pub group: Option<String>,
 }
 
 impl Kind {
     /// The kernel's word.
     pub fn name(&self) -> &'static str {
         match self {
-            Self::Bridge { .. } => "bridge",
+            Self::Bridge => "bridge",
             Self::Vlan { .. } => "vlan",
             Self::Vxlan { .. } => "vxlan",
             Self::Veth { .. } => "veth",
-            Self::Bond { .. } => "bond",
+            Self::Bond => "bond",
             Self::Dummy => "dummy",
+            Self::Macvlan => "macvlan",
+            Self::Macvtap => "macvtap",
+            Self::Ipvlan => "ipvlan",
+            Self::Ipvtap => "ipvtap",
+            Self::Tun(_) => "tun",
+            Self::Tap(_) => "tap",
         }
     }
 
@@ -74,14 +100,34 @@ impl Kind {
     pub fn module(&self) -> &'static str {
         match self {
             Self::Vlan { .. } => "8021q",
-            Self::Bond { .. } => "bonding",
+            Self::Bond => "bonding",
+            Self::Tap(_) => "tun",
             other => other.name(),
         }
     }
 
     /// Whether it is made only on top of a link that names it.
     pub fn needs_lower(&self) -> bool {
-        matches!(self, Self::Vlan { .. } | Self::Vxlan { independent: false, .. })
+        matches!(self, Self::Vlan { .. } | Self::Vxlan { independent: false, .. }) || self.is_slice()
+    }
+
+    /// Whether it shares the link below with that link.
+    pub fn is_slice(&self) -> bool {
+        matches!(self, Self::Macvlan | Self::Macvtap | Self::Ipvlan | Self::Ipvtap)
+    }
+
+    /// The section of its settings.
+    fn section(&self) -> &'static str {
+        match self {
+            Self::Bridge => "Bridge",
+            Self::Bond => "Bond",
+            Self::Vlan { .. } => "VLAN",
+            Self::Macvlan => "MACVLAN",
+            Self::Macvtap => "MACVTAP",
+            Self::Ipvlan => "IPVLAN",
+            Self::Ipvtap => "IPVTAP",
+            _ => "",
+        }
     }
 }
 
@@ -92,8 +138,12 @@ pub struct Netdev {
     pub path: PathBuf,
     /// Name of the link.
     pub name: String,
+    /// Conditions on the machine.
+    pub matcher: Match,
     /// What it is.
     pub kind: Kind,
+    /// More of it, as the kernel takes it.
+    pub settings: Settings,
     /// `MACAddress=`.
     pub mac: Option<Mac>,
     /// `MTUBytes=`.
@@ -108,10 +158,9 @@ struct Raw {
     mac: Option<Mac>,
     mtu: Option<u32>,
     vlan_id: Option<u16>,
-    stp: Option<bool>,
-    forward_delay: Option<u32>,
-    vlan_filtering: Option<bool>,
-    multicast_snooping: Option<bool>,
+    vlan_flags: (u32, u32),
+    settings: BTreeMap<String, Settings>,
+    tun: BTreeMap<String, Tun>,
     vni: Option<u32>,
     remote: Option<IpAddr>,
     local: Option<IpAddr>,
@@ -120,12 +169,14 @@ struct Raw {
     independent: Option<bool>,
     peer: Option<String>,
     peer_mac: Option<Mac>,
-    mode: Option<u8>,
-    monitor_ms: Option<u32>,
 }
 
-const MODES: [&str; 7] =
-    ["balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"];
+const SECTIONS: [&str; 13] = [
+    "NetDev", "Match", "VLAN", "Bridge", "VXLAN", "Peer", "Bond", "MACVLAN", "MACVTAP", "IPVLAN", "IPVTAP",
+    "Tun", "Tap",
+];
+/// `VLAN_FLAG_…` (`linux/if_vlan.h`).
+const VLAN_FLAGS: [(&str, u32); 4] = [("ReorderHeader", 1), ("GVRP", 2), ("LooseBinding", 4), ("MVRP", 8)];
 
 impl Netdev {
     /// Reads a file; `None` when it does not say what to make.
@@ -133,20 +184,13 @@ impl Netdev {
         let mut raw = Raw::default();
         let mut matcher = Match::default();
         for section in &sections(source, problems) {
-            if !["NetDev", "Match", "VLAN", "Bridge", "VXLAN", "Peer", "Bond"]
-                .contains(&section.name.as_str())
-            {
+            if !SECTIONS.contains(&section.name.as_str()) {
                 not_read("netdev", section, problems);
                 continue;
             }
             for line in &section.lines {
                 let taken =
                     if section.name == "Match" { matcher.take("netdev", line) } else { raw.take(line) };
-                // A condition on the machine that is not looked at must not be taken for true.
-                let taken = match taken {
-                    Ok(()) if section.name == "Match" => Err(line.unsupported()),
-                    other => other,
-                };
                 if let Err(fault) = taken {
                     problems.push(line.problem(fault));
                 }
@@ -164,7 +208,8 @@ impl Netdev {
             problems.push(whole(Fault::Incomplete("NetDev", "Name=")));
             return None;
         };
-        Some(Self { path: source.path.clone(), name, kind, mac: raw.mac, mtu: raw.mtu })
+        let settings = raw.settings.remove(kind.section()).unwrap_or_default();
+        Some(Self { path: source.path.clone(), name, matcher, kind, settings, mac: raw.mac, mtu: raw.mtu })
     }
 }
 
@@ -187,17 +232,24 @@ impl Raw {
                 self.vlan_id =
                     read(line, "a number from 0 to 4094", value.parse().ok().filter(|id| *id < 4095))?;
             }
-            ("Bridge", "STP") => self.stp = boolean()?,
-            ("Bridge", "ForwardDelaySec") => {
-                self.forward_delay = read(
-                    line,
-                    "a number of seconds up to 30",
-                    value.parse().ok().filter(|n: &u32| *n <= 30),
-                )?
-                .map(|n| n * 100);
+            ("VLAN", key) if VLAN_FLAGS.iter().any(|(name, _)| *name == key) => {
+                let flag = VLAN_FLAGS.iter().find(|(name, _)| *name == key).map_or(0, |(_, flag)| *flag);
+                let on = boolean()?;
+                self.vlan_flags.0 = (self.vlan_flags.0 & !flag) | if on == Some(true) { flag } else { 0 };
+                self.vlan_flags.1 = (self.vlan_flags.1 & !flag) | if on.is_some() { flag } else { 0 };
             }
-            ("Bridge", "VLANFiltering") => self.vlan_filtering = boolean()?,
-            ("Bridge", "MulticastSnooping") => self.multicast_snooping = boolean()?,
+            (section @ ("Tun" | "Tap"), key) => {
+                let tun = self.tun.entry(section.to_owned()).or_default();
+                let text = || Some(value.to_owned()).filter(|value| !value.is_empty());
+                match key {
+                    "MultiQueue" => tun.multi_queue = boolean()?.unwrap_or(false),
+                    "PacketInfo" => tun.packet_info = boolean()?.unwrap_or(false),
+                    "VNetHeader" => tun.vnet_header = boolean()?.unwrap_or(false),
+                    "User" => tun.user = text(),
+                    "Group" => tun.group = text(),
+                    _ => return Err(line.not_read("netdev")),
+                }
+            }
             ("VXLAN", "VNI" | "Id") => {
                 self.vni =
                     read(line, "a number below 16777216", value.parse().ok().filter(|vni| *vni < 1 << 24))?;
@@ -211,41 +263,25 @@ impl Raw {
             ("VXLAN", "Independent") => self.independent = boolean()?,
             ("Peer", "Name") => self.peer = name()?,
             ("Peer", "MACAddress") => self.peer_mac = mac()?,
-            ("Bond", "Mode") => {
-                self.mode = read(
-                    line,
-                    "a mode of bonding",
-                    MODES.iter().position(|mode| *mode == value).map(|at| at as u8),
-                )?;
+            (section, key) => {
+                let settings = self.settings.entry(section.to_owned()).or_default();
+                match settings::take(settings, section, key, value) {
+                    Taken::Done => {}
+                    Taken::Wrong(wanted) => return Err(line.value_fault(wanted)),
+                    Taken::Unknown => return Err(line.not_read("netdev")),
+                }
             }
-            ("Bond", "MIIMonitorSec") => {
-                let number = value.strip_suffix("ms").map_or_else(
-                    || {
-                        value
-                            .strip_suffix('s')
-                            .unwrap_or(value)
-                            .parse::<u32>()
-                            .ok()
-                            .and_then(|n| n.checked_mul(1000))
-                    },
-                    |number| number.parse::<u32>().ok(),
-                );
-                self.monitor_ms = read(line, "a time, in s or ms", number)?;
-            }
-            _ => return Err(line.not_read("netdev")),
         }
         Ok(())
     }
 
     fn kind(&mut self) -> Result<Kind, Fault> {
         Ok(match self.kind.as_deref() {
-            Some("bridge") => Kind::Bridge {
-                stp: self.stp,
-                forward_delay: self.forward_delay,
-                vlan_filtering: self.vlan_filtering,
-                multicast_snooping: self.multicast_snooping,
+            Some("bridge") => Kind::Bridge,
+            Some("vlan") => Kind::Vlan {
+                id: self.vlan_id.ok_or(Fault::Incomplete("VLAN", "Id="))?,
+                flags: self.vlan_flags,
             },
-            Some("vlan") => Kind::Vlan { id: self.vlan_id.ok_or(Fault::Incomplete("VLAN", "Id="))? },
             Some("vxlan") => Kind::Vxlan {
                 vni: self.vni.ok_or(Fault::Incomplete("VXLAN", "VNI="))?,
                 remote: self.remote,
@@ -259,8 +295,14 @@ impl Raw {
                 peer: self.peer.take().ok_or(Fault::Incomplete("Peer", "Name="))?,
                 peer_mac: self.peer_mac,
             },
-            Some("bond") => Kind::Bond { mode: self.mode.unwrap_or(0), monitor_ms: self.monitor_ms },
+            Some("bond") => Kind::Bond,
             Some("dummy") => Kind::Dummy,
+            Some("macvlan") => Kind::Macvlan,
+            Some("macvtap") => Kind::Macvtap,
+            Some("ipvlan") => Kind::Ipvlan,
+            Some("ipvtap") => Kind::Ipvtap,
+            Some("tun") => Kind::Tun(self.tun.remove("Tun").unwrap_or_default()),
+            Some("tap") => Kind::Tap(self.tun.remove("Tap").unwrap_or_default()),
             Some(other) => return Err(Fault::Unsupported("NetDev".to_owned(), format!("Kind={other}"))),
             None => return Err(Fault::Incomplete("NetDev", "Kind=")),
         })
@@ -289,11 +331,16 @@ mod tests {
 
     #[test]
     fn what_is_made() {
-        let (vlan, problems) = parse("[NetDev]\nName=v5\nKind=vlan\nMTUBytes=1400\n[VLAN]\nId=5\n");
+        let (vlan, problems) =
+            parse("[NetDev]\nName=v5\nKind=vlan\nMTUBytes=1400\n[VLAN]\nId=5\nGVRP=yes\nMVRP=no\n");
         let vlan = vlan.unwrap();
-        assert_eq!((vlan.kind, vlan.mtu, problems.len()), (Kind::Vlan { id: 5 }, Some(1400), 0));
+        assert_eq!(
+            (vlan.kind, vlan.mtu, problems.len()),
+            (Kind::Vlan { id: 5, flags: (2, 10) }, Some(1400), 0)
+        );
         let (bond, _) = parse("[NetDev]\nName=b\nKind=bond\n[Bond]\nMode=802.3ad\nMIIMonitorSec=100ms\n");
-        assert_eq!(bond.unwrap().kind, Kind::Bond { mode: 4, monitor_ms: Some(100) });
+        let bond = bond.unwrap();
+        assert_eq!((bond.kind, bond.settings.len()), (Kind::Bond, 2));
     }
 
     #[test]
@@ -305,8 +352,9 @@ mod tests {
         ] {
             assert_eq!(parse(text), (None, vec![wanted.to_owned()]));
         }
-        let (netdev, problems) =
-            parse("[NetDev]\nName=d\nKind=dummy\n[VLAN]\nId=4095\nGVRP=yes\n[Match]\nHost=x\n");
+        let (netdev, problems) = parse(
+            "[NetDev]\nName=d\nKind=dummy\n[VLAN]\nId=4095\nEgressQOSMaps=1-1\n[Match]\nHost=x\nName=x\n",
+        );
         assert!(netdev.is_some());
         assert_eq!(problems.len(), 3, "{problems:?}");
     }

@@ -1,11 +1,14 @@
 //! `.network` files: what is set up on the links that match.
 
 mod keys;
+mod rule;
 #[cfg(test)]
 mod test;
 
 use super::value::{Mac, Prefixed};
 use super::{Fault, Line, Match, Problem, Source, not_read, sections};
+use crate::netlink::rule::Rule;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -72,14 +75,39 @@ pub enum Activation {
     Down,
 }
 
-/// `LinkLocalAddressing=`, of which IPv6's part is the kernel's to do.
+/// `LinkLocalAddressing=`, of which IPv6's part is the kernel's to do. Where DHCP for IPv4 is asked
+/// for too, the address of 169.254/16 is there only while no server answers (RFC 3927 section 1.9).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LinkLocal {
     /// An address of `fe80::/10`.
     #[default]
     Ipv6,
+    /// One of 169.254/16.
+    Ipv4,
+    /// Both.
+    Both,
+    /// `ipv4-fallback`: that of IPv4, and only where DHCP is asked for.
+    Ipv4Fallback,
+    /// `fallback`: that of IPv6 and the former.
+    Fallback,
     /// None.
     No,
+}
+
+impl LinkLocal {
+    /// Whether there is one of IPv6.
+    pub fn ipv6(self) -> bool {
+        matches!(self, Self::Ipv6 | Self::Both | Self::Fallback)
+    }
+
+    /// Whether there is one of IPv4, on a link with or without DHCP.
+    pub fn ipv4(self, dhcp: bool) -> bool {
+        match self {
+            Self::Ipv4 | Self::Both => true,
+            Self::Ipv4Fallback | Self::Fallback => dhcp,
+            Self::Ipv6 | Self::No => false,
+        }
+    }
 }
 
 /// `[Route] Type=`.
@@ -96,10 +124,22 @@ pub enum RouteType {
     Unreachable,
     /// Refused, as forbidden.
     Prohibit,
+    /// For this machine.
+    Local,
+    /// As if the table had none; the next rule is looked at.
+    Throw,
+}
+
+impl RouteType {
+    /// Whether it is of a link.
+    pub fn has_link(self) -> bool {
+        matches!(self, Self::Unicast | Self::Local)
+    }
 }
 
 /// `[Route]`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a key of its own")]
 pub struct StaticRoute {
     /// Where to; `None` is everywhere.
     pub destination: Option<Prefixed>,
@@ -121,6 +161,16 @@ pub struct StaticRoute {
     pub on_link: bool,
     /// What becomes of packets.
     pub kind: RouteType,
+    /// `Source=`: senders that it is for; of IPv6.
+    pub from: Option<Prefixed>,
+    /// `Protocol=`: who made it, `RTPROT_…`.
+    pub protocol: Option<u8>,
+    /// `MTUBytes=`.
+    pub mtu: u32,
+    /// `InitialCongestionWindow=`, `InitialAdvertisedReceiveWindow=`.
+    pub windows: (u32, u32),
+    /// `QuickAck=`.
+    pub quick_ack: bool,
 }
 
 /// `[Address]` and `Address=`.
@@ -231,6 +281,12 @@ pub struct Network {
     pub addresses: Vec<StaticAddress>,
     /// Routes, `Gateway=` of `[Network]` included.
     pub routes: Vec<StaticRoute>,
+    /// `[RoutingPolicyRule]`.
+    pub rules: Vec<Rule>,
+    /// `ARP=`, `Multicast=` and so on: `IFF_…`, and which of them are said.
+    pub flags: (u32, u32),
+    /// Keys that are the kernel's switches, each with its name below `/proc/sys/net` and its value.
+    pub switches: BTreeMap<&'static str, String>,
     /// Servers of names.
     pub dns: Vec<IpAddr>,
     /// Domains to search.
@@ -281,6 +337,9 @@ impl Network {
             dhcp6: false,
             addresses: Vec::new(),
             routes: Vec::new(),
+            rules: Vec::new(),
+            flags: (0, 0),
+            switches: BTreeMap::new(),
             dns: Vec::new(),
             domains: Vec::new(),
             route_domains: Vec::new(),
@@ -345,6 +404,7 @@ impl Network {
                 "IPv6AcceptRA" | "IPv6AcceptRouterAdvertisements" => each(&mut |line| network.ra(line)),
                 "Address" => network.address(section, problems),
                 "Route" => network.route(section, problems),
+                "RoutingPolicyRule" => network.rule(section, problems),
                 _ => not_read("network", section, problems),
             }
         }
@@ -357,7 +417,7 @@ impl Network {
 
     /// Whether router advertisements are taken.
     pub fn accepts_ra(&self) -> bool {
-        self.link_local == LinkLocal::Ipv6
+        self.link_local.ipv6()
             && self.master.is_none()
             && self.accept_ra.unwrap_or(self.forward_ipv6 != Some(true))
     }

@@ -112,6 +112,28 @@ pub fn bytes(text: &str) -> Option<u32> {
     number.parse::<u32>().ok()?.checked_mul(unit)
 }
 
+/// A time of systemd.time(7) in `s` (also without a unit), `ms` or `min`, in milliseconds.
+pub fn milliseconds(text: &str) -> Option<u32> {
+    let text = text.trim();
+    let (number, unit) = [("ms", 1), ("min", 60_000), ("s", 1000)]
+        .into_iter()
+        .find_map(|(unit, factor)| text.strip_suffix(unit).map(|number| (number.trim_end(), factor)))
+        .unwrap_or((text, 1000));
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    if part.is_empty()
+        || part.len() > 3
+        || ![whole, part].iter().all(|text| text.bytes().all(|b| b.is_ascii_digit()))
+    {
+        return None;
+    }
+    let part: u32 = format!("{part:0<3}").parse().ok()?;
+    whole
+        .parse::<u32>()
+        .ok()?
+        .checked_mul(unit)?
+        .checked_add(u32::try_from(u64::from(part) * u64::from(unit) / 1000).ok()?)
+}
+
 /// A link's name as the kernel takes it: 1 to 15 bytes, no `/`, no white space.
 pub fn link_name(text: &str) -> Option<&str> {
     let good = (1..16).contains(&text.len())
@@ -248,6 +270,25 @@ mod tests {
         }
         for text in ["10.0.0.1/33", "fd00::/129", "x", "10.0.0.1/", "/8"] {
             assert_eq!(text.parse::<Prefixed>(), Err(()), "{text}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        for (text, wanted) in [
+            ("100ms", Some(100)),
+            ("1", Some(1000)),
+            ("0.1", Some(100)),
+            ("1.5s", Some(1500)),
+            ("2min", Some(120_000)),
+            ("2 s", Some(2000)),
+            ("", None),
+            ("s", None),
+            ("-1", None),
+            ("1.", None),
+            ("5000000", None),
+        ] {
+            assert_eq!(milliseconds(text), wanted, "{text}");
         }
     }
 

@@ -4,10 +4,13 @@ use super::control::Answer;
 use super::link::State;
 use super::report::{self, Report};
 use super::{Daemon, log, now};
+use crate::config::netdev::{Kind, Netdev, Tun};
 use crate::config::network::Activation;
 use crate::netlink::message::{self, IFF_LOOPBACK, IFF_UP, LinkChange};
+use crate::netlink::rule::{self, Rule};
 use crate::plan::{self, Change, Content};
 use nix::errno::Errno;
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -24,21 +27,34 @@ impl Daemon {
 
     fn make(&mut self, at: usize, lower: Option<u32>) {
         let netdev = &self.set.netdevs[at];
-        let request = message::create_link(&netdev.name, &netdev.kind, netdev.mac, netdev.mtu, lower);
-        let done = match self.kernel.change(request.clone()) {
+        let kernel = &mut self.kernel;
+        let mut make = || match &netdev.kind {
+            Kind::Tun(options) => make_tun(&self.root, netdev, sys::tun::TUN, options),
+            Kind::Tap(options) => make_tun(&self.root, netdev, sys::tun::TAP, options),
+            kind => kernel.change(message::create_link(
+                &netdev.name,
+                (kind, &netdev.settings),
+                netdev.mac,
+                netdev.mtu,
+                lower,
+            )),
+        };
+        let no_driver = [Errno::EOPNOTSUPP, Errno::ENOENT, Errno::ENODEV].map(|errno| Some(errno as i32));
+        let done = match make() {
             // No driver yet, and nobody whom the kernel could ask for it.
-            Err(error) if error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32) => {
+            Err(error) if no_driver.contains(&error.raw_os_error()) => {
                 match sys::modules::load(netdev.kind.module()) {
-                    Ok(_) => self.kernel.change(request),
+                    Ok(_) => make(),
                     Err(error) => Err(io::Error::other(error)),
                 }
             }
             done => done,
         };
+        let there = [Errno::EEXIST, Errno::EBUSY].map(|errno| Some(errno as i32));
         match done {
             Ok(()) => log(&format!("{}: made, a {}", netdev.name, netdev.kind.name())),
             // It is there already: made before, or by another.
-            Err(error) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {}
+            Err(error) if there.contains(&error.raw_os_error()) => {}
             Err(error) => log(&format!(
                 "error: {}: cannot make a {} named {}: {error}",
                 netdev.path.display(),
@@ -52,6 +68,15 @@ impl Daemon {
     pub(super) fn introduce(&mut self, index: u32) {
         let Some(state) = self.links.get_mut(&index) else { return };
         let link = state.link.clone();
+        let is_tun = |netdev: &&Netdev| matches!(netdev.kind, Kind::Tun(_) | Kind::Tap(_));
+        if let Some(netdev) = self.set.netdevs.iter().filter(is_tun).find(|netdev| netdev.name == link.name)
+            && (netdev.mac.is_some() || netdev.mtu.is_some())
+        {
+            let change = LinkChange { mac: netdev.mac, mtu: netdev.mtu, ..LinkChange::default() };
+            if let Err(error) = self.kernel.change(message::change_link(index, &change)) {
+                state.complain(format!("cannot set what {} says: {error}", netdev.path.display()));
+            }
+        }
         if let Some(file) = self.set.link_for(&state.candidate) {
             state.link_file = Some(file.path.display().to_string());
             let change = LinkChange {
@@ -99,7 +124,7 @@ impl Daemon {
         log(&format!("{}: set up by {}", state.link.name, network.path.display()));
         for (switch, value) in state.switches() {
             let path = self.root.join("proc/sys/net").join(&switch);
-            match write_switch(&path, value) {
+            match write_switch(&path, &value) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => {
                     state.complain(format!("cannot set {switch} to {value}: {error}"));
                 }
@@ -111,9 +136,10 @@ impl Daemon {
         let change = LinkChange {
             mac: network.mac.filter(|mac| link.mac != Some(*mac)),
             mtu: network.mtu.filter(|mtu| link.mtu != *mtu),
+            flags: network.flags,
             ..LinkChange::default()
         };
-        if change.mac.is_some() || change.mtu.is_some() {
+        if change.mac.is_some() || change.mtu.is_some() || change.flags.1 != 0 {
             self.change(index, &change);
         }
         self.enslave(index);
@@ -192,6 +218,9 @@ impl Daemon {
 
     /// Brings a link from what it has of ours to what belongs on it.
     fn reconcile(&mut self, index: u32) {
+        // A rule is the machine's: one that another link's file has too stays.
+        let others = self.links.iter().filter(|(other, _)| **other != index);
+        let shared: BTreeSet<Rule> = others.flat_map(|(_, other)| other.ours.rules.iter().cloned()).collect();
         let Some(state) = self.links.get_mut(&index) else { return };
         if state.managed().is_none() && state.ours == Content::default() {
             return;
@@ -209,7 +238,7 @@ impl Daemon {
         if let Err(error) = forget_what_is_gone(state, &mut self.kernel) {
             state.complain(format!("cannot look at addresses and routes: {error}"));
         }
-        let mut refused = std::collections::BTreeSet::new();
+        let mut refused = BTreeSet::new();
         for change in plan::changes(&state.ours, &wanted) {
             let (request, what) = match &change {
                 Change::RemoveRoute(route) => (
@@ -223,6 +252,14 @@ impl Daemon {
                 Change::SetRoute(route) => {
                     (message::set_route(index, route), format!("set the route to {}", route.destination))
                 }
+                Change::RemoveRule(old) if shared.contains(old) => {
+                    state.ours.rules.remove(old);
+                    continue;
+                }
+                Change::RemoveRule(old) => {
+                    (rule::remove(old), format!("remove the rule of table {}", old.table))
+                }
+                Change::SetRule(new) => (rule::add(new), format!("set the rule of table {}", new.table)),
             };
             let done = self.kernel.change(request);
             let gone = [Errno::ESRCH, Errno::EADDRNOTAVAIL, Errno::ENODEV].map(|errno| Some(errno as i32));
@@ -244,6 +281,18 @@ impl Daemon {
                         refused.insert(format!("cannot {what}: {error}"));
                     }
                 }
+                (Change::RemoveRule(old), done) => {
+                    state.ours.rules.remove(&old);
+                    if let Err(error) = done
+                        && error.raw_os_error() != Some(Errno::ENOENT as i32)
+                    {
+                        refused.insert(format!("cannot {what}: {error}"));
+                    }
+                }
+                (Change::SetRule(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
+                    state.ours.rules.insert(new);
+                }
+                (Change::SetRule(new), Ok(())) => drop(state.ours.rules.insert(new)),
                 (Change::SetRoute(new), Err(error)) if error.raw_os_error() == Some(Errno::EEXIST as i32) => {
                     state.ours.routes.insert(new);
                 }
@@ -329,10 +378,14 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
         .ours
         .addresses
         .retain(|ours| addresses.iter().any(|found| found.link == index && found.address == ours.address));
+    if !state.ours.rules.is_empty() {
+        let rules = kernel.rules()?;
+        state.ours.rules.retain(|ours| rules.iter().any(|found| ours.is(found)));
+    }
     let routes = kernel.routes()?;
     state.ours.routes.retain(|ours| {
         routes.iter().any(|(link, found)| {
-            (*link == index || ours.kind != crate::config::network::RouteType::Unicast)
+            (*link == index || !ours.kind.has_link())
                 && found.destination == ours.destination
                 && found.table == ours.table
                 && found.metric == ours.metric
@@ -340,6 +393,33 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
         })
     });
     Ok(())
+}
+
+/// Makes a link of tun(4); its hardware address and MTU are set when it is introduced.
+fn make_tun(root: &Path, netdev: &Netdev, kind: u16, options: &Tun) -> io::Result<()> {
+    let flag = |on: bool, flag: u16| if on { flag } else { 0 };
+    let flags = kind
+        | flag(options.multi_queue, sys::tun::MULTI_QUEUE)
+        | flag(!options.packet_info, sys::tun::NO_PACKET_INFO)
+        | flag(options.vnet_header, sys::tun::VNET_HEADER);
+    let number = |name: &Option<String>, file: &str| match name {
+        None => Ok(None),
+        Some(name) => number_of(&root.join(file), name)
+            .map(Some)
+            .ok_or_else(|| io::Error::other(format!("there is no {name} in /{file}"))),
+    };
+    let (owner, group) = (number(&options.user, "etc/passwd")?, number(&options.group, "etc/group")?);
+    sys::tun::create(&netdev.name, flags, owner, group)
+}
+
+/// The number of a user or a group (passwd(5), group(5)): the third field of its line.
+fn number_of(path: &Path, name: &str) -> Option<u32> {
+    if let Ok(number) = name.parse() {
+        return Some(number);
+    }
+    let text = fs::read_to_string(path).ok()?;
+    let line = text.lines().find(|line| line.split(':').next() == Some(name))?;
+    line.split(':').nth(2)?.parse().ok()
 }
 
 fn write_switch(path: &Path, value: &str) -> io::Result<()> {

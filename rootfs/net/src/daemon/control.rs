@@ -61,8 +61,10 @@ impl Questions {
         let (ask, waiting) = channel::<(Question, Sender<Answer>)>();
         let waker = Arc::clone(&wake);
         let answer = move |caller: Caller, question: Question| {
-            if caller.uid != 0 && question != Question::List {
-                return Answer::Failed("only root may change links".to_owned());
+            if question != Question::List
+                && let Err(why) = caller.allow("change links")
+            {
+                return Answer::Failed(why);
             }
             let (reply, answer) = channel();
             let gone = |_| Answer::Failed("the service is ending".to_owned());

@@ -1,6 +1,6 @@
 //! What is known of a link beside rtnetlink's, from sysfs; who this machine is.
 
-use crate::config::Candidate;
+use crate::config::{Candidate, Machine};
 use crate::netlink::message::Link;
 use sha2::{Digest, Sha256};
 use std::fs;
@@ -21,6 +21,28 @@ pub(super) fn candidate(root: &Path, link: &Link) -> Candidate {
         kind_of_type: link.type_name().to_owned(),
         kind: link.kind.clone(),
         path: fs::canonicalize(&device).ok().and_then(|path| id_path(path.to_str()?)).unwrap_or_default(),
+    }
+}
+
+/// The machine as `[Match]` sees it.
+pub(super) fn machine(root: &Path) -> Machine {
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap_or_default();
+    let uname = nix::sys::utsname::uname();
+    let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+    let (host, kernel, hardware) = uname
+        .map(|names| (text(Some(names.nodename())), text(Some(names.release())), text(Some(names.machine()))))
+        .unwrap_or_default();
+    Machine {
+        host,
+        id: read("etc/machine-id").trim().to_owned(),
+        command_line: read("proc/cmdline").split_ascii_whitespace().map(str::to_owned).collect(),
+        virtualization: sys::virtualization::kind(root),
+        kernel,
+        architecture: match hardware.as_str() {
+            "x86_64" => "x86-64".to_owned(),
+            "aarch64" => "arm64".to_owned(),
+            other => other.to_owned(),
+        },
     }
 }
 

@@ -3,13 +3,12 @@
 mod clients;
 
 use super::log;
-use crate::config::network::LinkLocal;
 use crate::config::{Candidate, Network};
 use crate::dhcp6::Mode;
 use crate::netlink::message::{Address, IFA_F_DADFAILED, IFA_F_TENTATIVE, Link};
 use crate::plan::{self, Content, Given};
 use crate::router::Heard;
-use crate::{dhcp4, dhcp6};
+use crate::{dhcp4, dhcp6, ipv4ll};
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv6Addr, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -32,6 +31,7 @@ pub(super) struct State {
     pub(super) dhcp4: Option<Client4>,
     pub(super) dhcp6: Option<Client6>,
     pub(super) routers: Option<Routers>,
+    pub(super) ipv4ll: Option<LinkLocal4>,
     /// What was set before a restart of the service, until the client takes it over.
     pub(super) kept_dhcp6: Option<(dhcp6::Lease, Duration)>,
     /// Something has changed since the kernel was last told.
@@ -60,6 +60,12 @@ pub(super) struct Client6 {
 }
 
 #[derive(Debug)]
+pub(super) struct LinkLocal4 {
+    pub(super) client: ipv4ll::Client,
+    arp: OwnedFd,
+}
+
+#[derive(Debug)]
 pub(super) struct Routers {
     socket: OwnedFd,
     pub(super) heard: Heard,
@@ -75,6 +81,7 @@ pub(super) enum Source {
     Arp,
     Dhcp6,
     Routers,
+    LinkLocal4,
 }
 
 impl State {
@@ -90,6 +97,7 @@ impl State {
             dhcp4: None,
             dhcp6: None,
             routers: None,
+            ipv4ll: None,
             kept_dhcp6: None,
             dirty: true,
             failures: BTreeSet::new(),
@@ -111,6 +119,7 @@ impl State {
                 None => self.kept_dhcp6.as_ref().map(|(lease, _)| lease),
             },
             heard: self.routers.as_ref().map(|routers| &routers.heard),
+            ipv4ll: self.ipv4ll.as_ref().and_then(|own| own.client.address()),
         }
     }
 
@@ -141,6 +150,9 @@ impl State {
             return network.addresses.iter().all(|fixed| on_link(fixed.address.address));
         }
         let asks = network.dhcp4 || network.dhcp6 || network.accepts_ra();
+        if network.link_local.ipv4(false) && !network.dhcp4 && self.given().ipv4ll.is_none() {
+            return false;
+        }
         if !network.dhcp4 && !network.dhcp6 {
             // Router advertisements are taken by default, and most networks of this kind have none.
             return network.accept_ra != Some(true) || self.has_given();
@@ -150,13 +162,14 @@ impl State {
 
     /// Whether a server or a router gave an address.
     fn has_given(&self) -> bool {
-        let Given { dhcp4, dhcp6, heard } = self.given();
+        let Given { dhcp4, dhcp6, heard, ipv4ll } = self.given();
         let of_routers = || {
             self.addresses.iter().any(|found| {
                 found.scope == 0 && found.address.address.is_ipv6() && found.flags & IFA_F_TENTATIVE == 0
             })
         };
         dhcp4.is_some()
+            || ipv4ll.is_some()
             || dhcp6.is_some_and(|lease| !lease.addresses.is_empty())
             || (heard.is_some() && of_routers())
     }
@@ -191,7 +204,7 @@ impl State {
     }
 
     /// The kernel's switches that the file sets, relative to `/proc/sys/net`.
-    pub(super) fn switches(&self) -> Vec<(String, &'static str)> {
+    pub(super) fn switches(&self) -> Vec<(String, String)> {
         let Some(network) = self.managed() else { return Vec::new() };
         let name = &self.link.name;
         let mut all = Vec::new();
@@ -200,17 +213,18 @@ impl State {
             ("ipv6", network.forward_ipv6, "ipv6/conf/all/forwarding"),
         ] {
             match on {
-                Some(true) => all.push((whole.to_owned(), "1")),
-                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), "0")),
+                Some(true) => all.push((whole.to_owned(), "1".to_owned())),
+                Some(false) => all.push((format!("{family}/conf/{name}/forwarding"), "0".to_owned())),
                 None => {}
             }
         }
         // 2: also where packets are forwarded, be it by another's doing (the kernel's ip-sysctl.rst).
         let accept = if network.accepts_ra() { "2" } else { "0" };
-        all.push((format!("ipv6/conf/{name}/accept_ra"), accept));
+        all.push((format!("ipv6/conf/{name}/accept_ra"), accept.to_owned()));
         // 1: no address of its own; 0: one of the hardware address.
-        let mode = if network.link_local == LinkLocal::No || network.master.is_some() { "1" } else { "0" };
-        all.push((format!("ipv6/conf/{name}/addr_gen_mode"), mode));
+        let mode = if !network.link_local.ipv6() || network.master.is_some() { "1" } else { "0" };
+        all.push((format!("ipv6/conf/{name}/addr_gen_mode"), mode.to_owned()));
+        all.extend(network.switches.iter().map(|(path, value)| (path.replace("{}", name), value.clone())));
         all
     }
 }

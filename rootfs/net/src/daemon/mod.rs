@@ -186,7 +186,7 @@ impl Daemon {
 
     /// Reads the files and says what is wrong with them.
     fn load(&mut self) {
-        self.set = Set::load(&self.root);
+        self.set = Set::load(&self.root).for_machine(&facts::machine(&self.root));
         for problem in &self.set.problems {
             log(&problem.to_string());
         }

@@ -16,6 +16,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(64);
 const RENEW_WAIT: Duration = Duration::from_mins(1);
 /// Requests for an offered address before servers are looked for anew.
 const REQUESTS: u32 = 4;
+/// Searches for servers, about 12 s, after which a link-local address is made instead.
+const UNANSWERED: u32 = 3;
 /// Requests for a kept address before servers are looked for anew.
 const REBOOT_REQUESTS: u32 = 2;
 /// Wait after an address was declined (RFC 2131 section 3.1, 5).
@@ -211,6 +213,11 @@ impl Client {
     /// Whether answers are waited for, so that frames must be listened to.
     pub fn listens(&self) -> bool {
         !matches!(self.state, State::Stopped | State::Waiting(_) | State::Bound { .. })
+    }
+
+    /// Whether servers have been looked for so often in vain that it looks as if there is none.
+    pub fn is_unanswered(&self) -> bool {
+        matches!(&self.state, State::Selecting(tries) if tries.count >= UNANSWERED)
     }
 
     /// RFC 2131's word for the state.

@@ -33,6 +33,16 @@ pub const DHCP_FILTER: [Instruction; 9] = [
 /// Lets all through: what comes by ARP's type is ARP.
 pub const ARP_FILTER: [Instruction; 1] = [(0x06, 0, 0, 0xffff)];
 
+/// Lets through ARP of which either address is of 169.254/16: ldh [28]; jeq; ldh [38]; jeq.
+pub const LINK_LOCAL_FILTER: [Instruction; 6] = [
+    (0x28, 0, 0, 28),
+    (0x15, 2, 0, 0xa9fe),
+    (0x28, 0, 0, 38),
+    (0x15, 0, 1, 0xa9fe),
+    (0x06, 0, 0, 0xffff),
+    (0x06, 0, 0, 0),
+];
+
 /// The sum of RFC 1071 over words of 16 bits.
 pub fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
     let mut sum = 0_u32;

@@ -1,22 +1,22 @@
 //! Links, addresses and routes as rtnetlink(7) says them.
 
 use super::wire::{Request, attributes, text, u16_at, u32_at};
-use crate::config::netdev::Kind;
+use crate::config::netdev::{Kind, Settings};
 use crate::config::network::RouteType;
 use crate::config::value::{Mac, Prefixed};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// `NLM_F_REQUEST | NLM_F_ACK`
-const DO: u16 = 0x5;
+pub(super) const DO: u16 = 0x5;
 /// `NLM_F_REQUEST | NLM_F_DUMP`
-const DUMP: u16 = 0x301;
+pub(super) const DUMP: u16 = 0x301;
 /// `NLM_F_CREATE`
-const CREATE: u16 = 0x400;
+pub(super) const CREATE: u16 = 0x400;
 /// `NLM_F_APPEND`
 const APPEND: u16 = 0x800;
 /// `NLM_F_EXCL`
-const EXCL: u16 = 0x200;
+pub(super) const EXCL: u16 = 0x200;
 /// `NLM_F_REPLACE`
 const REPLACE: u16 = 0x100;
 /// linux/rtnetlink.h
@@ -126,6 +126,18 @@ pub struct Route {
     pub on_link: bool,
     /// What becomes of packets.
     pub kind: RouteType,
+    /// Senders that it is for; of IPv6.
+    #[serde(default)]
+    pub from: Option<Prefixed>,
+    /// Largest packet in bytes, 0 for the link's.
+    #[serde(default)]
+    pub mtu: u32,
+    /// Packets that may be on the way at first, from us and to us; 0 for the kernel's.
+    #[serde(default)]
+    pub windows: (u32, u32),
+    /// Acknowledge at once.
+    #[serde(default)]
+    pub quick_ack: bool,
 }
 
 /// What is said of a link that is made.
@@ -139,6 +151,8 @@ pub struct LinkChange {
     pub mtu: Option<u32>,
     /// Switched on or off.
     pub up: Option<bool>,
+    /// Other `IFF_…` and which of them are meant.
+    pub flags: (u32, u32),
     /// Becomes a port; `Some(0)` is none.
     pub master: Option<u32>,
 }
@@ -170,6 +184,7 @@ fn link_header(index: u32, flags: u32, change: u32) -> [u8; 16] {
 /// Changes a link.
 pub fn change_link(index: u32, change: &LinkChange) -> Request {
     let (flags, mask) = change.up.map_or((0, 0), |up| (if up { IFF_UP } else { 0 }, IFF_UP));
+    let (flags, mask) = (flags | change.flags.0, mask | change.flags.1);
     Request::new(NEWLINK, DO, &link_header(index, flags, mask))
         .maybe(change.name.as_deref(), |r, name| r.with_text(3, name))
         .maybe(change.mac, |r, mac| r.with(1, &mac.0))
@@ -180,7 +195,7 @@ pub fn change_link(index: u32, change: &LinkChange) -> Request {
 /// Makes a link, on top of `lower` where its kind needs one.
 pub fn create_link(
     name: &str,
-    kind: &Kind,
+    (kind, settings): (&Kind, &Settings),
     mac: Option<Mac>,
     mtu: Option<u32>,
     lower: Option<u32>,
@@ -190,20 +205,25 @@ pub fn create_link(
         .maybe(mac, |r, mac| r.with(1, &mac.0))
         .maybe(mtu, |r, mtu| r.with_u32(4, mtu))
         // IFLA_LINK; a VXLAN names its lower link in its own data.
-        .maybe(lower.filter(|_| matches!(kind, Kind::Vlan { .. })), |r, lower| r.with_u32(5, lower))
-        .with_nested(18, |r| r.with_text(1, kind.name()).with_nested(2, |r| link_data(r, kind, lower)))
+        .maybe(lower.filter(|_| !matches!(kind, Kind::Vxlan { .. })), |r, lower| r.with_u32(5, lower))
+        .with_nested(18, |r| {
+            r.with_text(1, kind.name()).with_nested(2, |r| {
+                let data = link_data(r, kind, lower);
+                settings.iter().fold(data, |r, (attribute, value)| r.with(*attribute, value))
+            })
+        })
 }
 
 /// `IFLA_INFO_DATA` of each kind (`linux/if_link.h`).
 fn link_data(data: Request, kind: &Kind, lower: Option<u32>) -> Request {
     let flag = |value: bool| [u8::from(value)];
     match kind {
-        Kind::Bridge { stp, forward_delay, vlan_filtering, multicast_snooping } => data
-            .maybe(*forward_delay, |r, delay| r.with_u32(1, delay))
-            .maybe(*stp, |r, on| r.with_u32(5, u32::from(on)))
-            .maybe(*vlan_filtering, |r, on| r.with(7, &flag(on)))
-            .maybe(*multicast_snooping, |r, on| r.with(23, &flag(on))),
-        Kind::Vlan { id } => data.with(1, &id.to_ne_bytes()),
+        // struct ifla_vlan_flags: the flags, and which are meant.
+        Kind::Vlan { id, flags: (flags, mask) } => data
+            .with(1, &id.to_ne_bytes())
+            .maybe((*mask != 0).then_some([flags.to_ne_bytes(), mask.to_ne_bytes()].concat()), |r, flags| {
+                r.with(2, &flags)
+            }),
         Kind::Vxlan { vni, remote, local, port, learning, independent: _ } => data
             .with_u32(1, *vni)
             .maybe(*remote, |r, remote| match remote {
@@ -221,10 +241,16 @@ fn link_data(data: Request, kind: &Kind, lower: Option<u32>) -> Request {
         Kind::Veth { peer, peer_mac } => data.with_nested(1, |r| {
             r.with_raw(&link_header(0, 0, 0)).with_text(3, peer).maybe(*peer_mac, |r, mac| r.with(1, &mac.0))
         }),
-        Kind::Bond { mode, monitor_ms } => {
-            data.with(1, &[*mode]).maybe(*monitor_ms, |r, monitor| r.with_u32(3, monitor))
-        }
-        Kind::Dummy => data,
+        // The settings are all there is; tun(4) is not made by rtnetlink.
+        Kind::Bridge
+        | Kind::Bond
+        | Kind::Dummy
+        | Kind::Macvlan
+        | Kind::Macvtap
+        | Kind::Ipvlan
+        | Kind::Ipvtap
+        | Kind::Tun(_)
+        | Kind::Tap(_) => data,
     }
 }
 
@@ -305,9 +331,11 @@ fn route_request(kind: u16, flags: u16, link: u32, route: &Route) -> Request {
     let Route { destination, table, .. } = *route;
     let type_ = match route.kind {
         RouteType::Unicast => 1,
+        RouteType::Local => 2,
         RouteType::Blackhole => 6,
         RouteType::Unreachable => 7,
         RouteType::Prohibit => 8,
+        RouteType::Throw => 9,
     };
     // RTNH_F_ONLINK
     let on_link: u32 = if route.on_link { 4 } else { 0 };
@@ -315,6 +343,7 @@ fn route_request(kind: u16, flags: u16, link: u32, route: &Route) -> Request {
     let mut header = [0; 12];
     header[0] = family(destination.address);
     header[1] = destination.length;
+    header[2] = route.from.map_or(0, |from| from.length);
     header[4] = u8::try_from(table).unwrap_or(0);
     header[5] = route.protocol;
     header[6] = route.scope;
@@ -322,7 +351,8 @@ fn route_request(kind: u16, flags: u16, link: u32, route: &Route) -> Request {
     header[8..12].copy_from_slice(&on_link.to_ne_bytes());
     Request::new(kind, flags, &header)
         .maybe((destination.length > 0).then_some(destination.address), |r, to| r.with(1, &octets(to)))
-        .maybe((route.kind == RouteType::Unicast).then_some(link), |r, link| r.with_u32(4, link))
+        .maybe(route.from, |r, from| r.with(2, &octets(from.address)))
+        .maybe(route.kind.has_link().then_some(link), |r, link| r.with_u32(4, link))
         .maybe(route.gateway, |r, gateway| {
             if gateway.is_ipv4() == destination.address.is_ipv4() {
                 r.with(5, &octets(gateway))
@@ -334,6 +364,21 @@ fn route_request(kind: u16, flags: u16, link: u32, route: &Route) -> Request {
         .maybe(route.source, |r, source| r.with(7, &octets(source)))
         .with_u32(6, route.metric)
         .with_u32(15, table)
+        .maybe(has_metrics(route).then_some(()), |r, ()| r.with_nested(8, |r| metrics(r, route)))
+}
+
+fn has_metrics(route: &Route) -> bool {
+    route.mtu > 0 || route.windows != (0, 0) || route.quick_ack
+}
+
+/// `RTA_METRICS`: `RTAX_…`
+fn metrics(request: Request, route: &Route) -> Request {
+    let some = |number: u32| (number > 0).then_some(number);
+    request
+        .maybe(some(route.mtu), |r, mtu| r.with_u32(2, mtu))
+        .maybe(some(route.windows.0), |r, window| r.with_u32(11, window))
+        .maybe(some(route.windows.1), |r, window| r.with_u32(14, window))
+        .maybe(route.quick_ack.then_some(1), |r, on| r.with_u32(15, on))
 }
 
 /// Reads a link.
@@ -400,9 +445,11 @@ pub fn parse_route(body: &[u8]) -> Option<(u32, Route)> {
     };
     let kind = match *body.get(7)? {
         1 => RouteType::Unicast,
+        2 => RouteType::Local,
         6 => RouteType::Blackhole,
         7 => RouteType::Unreachable,
         8 => RouteType::Prohibit,
+        9 => RouteType::Throw,
         _ => return None,
     };
     let mut link = 0;
@@ -416,6 +463,10 @@ pub fn parse_route(body: &[u8]) -> Option<(u32, Route)> {
         protocol: body[5],
         on_link: u32_at(body, 8)? & 4 != 0,
         kind,
+        from: None,
+        mtu: 0,
+        windows: (0, 0),
+        quick_ack: false,
     };
     for (kind, value) in attributes(body.get(12..)?) {
         match kind {

@@ -1,6 +1,7 @@
 //! rtnetlink(7): questions and changes on one socket, the kernel's news on another.
 
 pub mod message;
+pub mod rule;
 pub mod wire;
 
 use message::{Address, Link, Route};
@@ -91,6 +92,16 @@ impl Handle {
     pub fn routes(&mut self) -> io::Result<Vec<(u32, Route)>> {
         let mut all = Vec::new();
         self.ask(message::list_routes(), |found| all.extend(message::parse_route(found.body)))?;
+        Ok(all)
+    }
+
+    /// All rules that this service could have made.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn rules(&mut self) -> io::Result<Vec<rule::Rule>> {
+        let mut all = Vec::new();
+        self.ask(rule::list(), |found| all.extend(rule::parse(found.body)))?;
         Ok(all)
     }
 

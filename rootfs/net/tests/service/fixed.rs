@@ -50,6 +50,59 @@ fn addresses_and_routes_come_and_go_with_the_file() {
 }
 
 #[test]
+fn rules_choose_tables_and_are_the_machines() {
+    let world = World::new();
+    world.connect("eth1", "srv1");
+    for link in ["0", "1"] {
+        world.far(&["ip", "link", "set", &format!("srv{link}"), "up"]);
+        let text = format!(
+            "[Match]\nName=eth{link}\n[Link]\nMulticast=no\nAllMulticast=yes\n[Network]\nAddress=192.0.{link}.5/24\nIPv6AcceptRA=no\n\
+             IPv6PrivacyExtensions=yes\nIPv4ReversePathFilter=loose\n\
+             [Route]\nDestination=10.0.0.0/8\nGateway=192.0.{link}.1\nTable=10{link}\nMTUBytes=1300\nInitialCongestionWindow=20\nQuickAck=yes\n\
+             [Route]\nDestination=10.9.0.0/16\nType=throw\nTable=10{link}\nProtocol=ra\n\
+             [RoutingPolicyRule]\nFrom=192.0.{link}.0/24\nTable=10{link}\nPriority=20{link}\nFirewallMark=7/15\nIPProtocol=tcp\nDestinationPort=80-90\n\
+             [RoutingPolicyRule]\nFamily=both\nTable=main\nSuppressPrefixLength=0\nPriority=300\n"
+        );
+        world.write(&format!("10-eth{link}.network"), &text);
+    }
+    let mut service = world.service();
+    world.online("eth0:routable");
+    world.online("eth1:routable");
+    let rules = world.ip(&["rule"]);
+    for wanted in [
+        "200:\tfrom 192.0.0.0/24 fwmark 0x7/0xf ipproto tcp dport 80-90 lookup 100 proto static",
+        "201:\tfrom 192.0.1.0/24 fwmark 0x7/0xf ipproto tcp dport 80-90 lookup 101 proto static",
+        "300:\tfrom all lookup main suppress_prefixlength 0 proto static",
+    ] {
+        assert!(rules.contains(wanted), "{wanted} is not in\n{rules}");
+    }
+    assert!(world.ip(&["-6", "rule"]).contains("300:\tfrom all lookup main suppress_prefixlength 0"));
+    assert_eq!(rules.lines().count(), 6, "each once: {rules}");
+    let routes = world.ip(&["route", "show", "table", "101"]);
+    assert!(
+        routes.contains("10.0.0.0/8 via 192.0.1.1 dev eth1 proto static mtu 1300 initcwnd 20 quickack 1"),
+        "{routes}"
+    );
+    assert!(routes.contains("throw 10.9.0.0/16 proto ra"), "{routes}");
+    let link = world.ip(&["link", "show", "eth1"]);
+    assert!(link.contains("ALLMULTI") && !link.contains(",MULTICAST"), "{link}");
+    assert_eq!(world.run(&["cat", "/proc/sys/net/ipv6/conf/eth1/use_tempaddr"]), "2\n");
+    assert_eq!(world.run(&["cat", "/proc/sys/net/ipv4/conf/eth1/rp_filter"]), "2\n");
+    // A restart finds its own rules; one link's go, and what the other has too stays.
+    service.stop();
+    let _again = world.service();
+    world.online("eth1:routable");
+    world.write("10-eth1.network", "[Match]\nName=eth1\n[Network]\nAddress=192.0.1.5/24\nIPv6AcceptRA=no\n");
+    world.ctl(&["reload"]);
+    let rules = world.ip(&["rule"]);
+    assert!(
+        !rules.contains("lookup 101") && rules.contains("300:") && rules.contains("lookup 100"),
+        "{rules}"
+    );
+    assert_eq!(rules.lines().count(), 5, "{rules}");
+}
+
+#[test]
 fn what_the_kernel_refuses_is_told_and_the_rest_is_done() {
     let world = World::new();
     world.far(&["ip", "link", "set", "srv0", "up"]);
@@ -95,6 +148,58 @@ fn links_are_made_and_joined() {
     let tunnel = world.wait_ip(&["-d", "link"], |said| said.contains("vxlan id 42"));
     assert!(tunnel.contains("remote 192.0.2.9 local 192.0.2.5 dev br0"), "{tunnel}");
     assert!(tunnel.contains("dstport 4789") && tunnel.contains("nolearning"), "{tunnel}");
+}
+
+#[test]
+fn bridges_taps_and_macvlans_with_their_settings() {
+    let world = World::new();
+    world.far(&["ip", "link", "set", "srv0", "up"]);
+    world.write(
+        "10-br0.netdev",
+        "[NetDev]\nName=br0\nKind=bridge\n[Bridge]\nSTP=yes\nPriority=4096\nHelloTimeSec=1\nMaxAgeSec=10\nForwardDelaySec=4\n\
+         AgeingTimeSec=60s\n",
+    );
+    world.write(
+        "20-tap.netdev",
+        "[NetDev]\nName=tap0\nKind=tap\nMACAddress=02:00:00:00:00:20\nMTUBytes=1400\n[Tap]\nUser=1\nGroup=2\nMultiQueue=yes\n",
+    );
+    world.write("20-tun.netdev", "[NetDev]\nName=tun0\nKind=tun\n[Tun]\nPacketInfo=yes\nUser=nobody\n");
+    world.write(
+        "30-mv.netdev",
+        "[NetDev]\nName=mv0\nKind=macvlan\nMACAddress=02:00:00:00:00:30\n[MACVLAN]\nMode=bridge\n",
+    );
+    world.write("40-no.netdev", "[Match]\nHost=another\n[NetDev]\nName=no0\nKind=bridge\n");
+    world.write(
+        "10-eth0.network",
+        "[Match]\nName=eth0\nVirtualization=!container\n[Network]\nMACVLAN=mv0\nIPv6AcceptRA=no\n",
+    );
+    world.write(
+        "20-mv0.network",
+        "[Match]\nName=mv0\nHost=localhost\n[Network]\nAddress=192.0.2.5/24\nIPv6AcceptRA=no\n",
+    );
+    let _service = world.service();
+    world.online("mv0:routable");
+    let macvlan = world.ip(&["-d", "link", "show", "mv0"]);
+    assert!(macvlan.contains("macvlan mode bridge") && macvlan.contains("02:00:00:00:00:30"), "{macvlan}");
+    let bridge = world.ip(&["-d", "link", "show", "br0"]);
+    for wanted in [
+        "stp_state 1",
+        "priority 4096",
+        "hello_time 100",
+        "max_age 1000",
+        "forward_delay 400",
+        "ageing_time 6000",
+    ] {
+        assert!(bridge.contains(wanted), "{wanted} is not in\n{bridge}");
+    }
+    let tap = world.wait_ip(&["-d", "link", "show", "tap0"], |said| said.contains("mtu 1400"));
+    for wanted in ["tun type tap", "02:00:00:00:00:20", "multi_queue", "user daemon group bin", "persist on"]
+    {
+        assert!(tap.contains(wanted), "{wanted} is not in\n{tap}");
+    }
+    let tun = world.ip(&["-d", "link", "show", "tun0"]);
+    assert!(tun.contains("tun type tun pi on") && tun.contains("user nobody"), "{tun}");
+    assert!(!world.ip(&["link"]).contains("no0"));
 }
 
 #[test]

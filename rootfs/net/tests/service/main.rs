@@ -6,6 +6,9 @@
 
 mod dhcp4;
 mod fixed;
+mod hostile;
+mod ipv4ll;
 mod ipv6;
 mod scripted;
+mod servers;
 mod world;

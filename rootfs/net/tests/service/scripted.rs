@@ -16,6 +16,17 @@ const SERVER: [u8; 4] = [192, 0, 2, 1];
 /// What a server says to a client's message, after so many requests; none is silence.
 type Script = fn(&Message, usize) -> Vec<Vec<u8>>;
 
+/// Runs something in the network, with the number of `srv0`.
+pub fn in_network(world: &World, what: impl FnOnce(u32) + Send + 'static) {
+    let namespace = world.network();
+    let thread = std::thread::spawn(move || {
+        // Only this thread goes there.
+        setns(namespace, CloneFlags::CLONE_NEWNET).unwrap();
+        what(nix::net::if_::if_nametoindex("srv0").unwrap());
+    });
+    thread.join().unwrap();
+}
+
 /// Serves on `srv0`; gives what clients send.
 fn serve(world: &World, script: Script) -> Receiver<Message> {
     world.far(&["ip", "address", "add", "192.0.2.1/24", "dev", "srv0"]);

@@ -98,6 +98,22 @@ impl Program {
         self.child.wait().unwrap();
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
+    }
+
+    /// Has it read its files again.
+    pub fn hang_up(&self) {
+        let done = Command::new("kill").args(["-HUP", &self.child.id().to_string()]).status().unwrap();
+        assert!(done.success());
+    }
+
     /// Ends it in order.
     pub fn stop(&mut self) {
         let done = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
@@ -164,6 +180,12 @@ impl World {
         std::fs::read_to_string(self.file("run/systemd/netif").join(name)).unwrap_or_default()
     }
 
+    /// The name of a link's file, for [`World::told`].
+    pub fn link_file(&self, link: &str) -> String {
+        let index = self.ip(&["-o", "link", "show", link]).split(':').next().unwrap().to_owned();
+        format!("links/{index}")
+    }
+
     /// A file of the service, below `/var/lib/systemd/network`.
     pub fn saved(&self, name: &str) -> String {
         std::fs::read_to_string(self.file("state").join(name)).unwrap_or_default()
@@ -206,27 +228,25 @@ impl World {
         self.wait_for(|| self.ip(words), holds)
     }
 
-    /// Waits for something that the kernel's news, or the passing of time, bring about.
+    /// Waits until `ip` in the network says this.
+    pub fn wait_far(&self, words: &[&str], holds: impl Fn(&str) -> bool) -> String {
+        wait_in(&self.network, || self.far(words), holds)
+    }
+
     fn wait_for(&self, say: impl Fn() -> String, holds: impl Fn(&str) -> bool) -> String {
-        let mut monitor = self.machine.command(&["ip", "monitor", "link", "address", "route"]);
-        monitor.stdout(Stdio::piped());
-        let monitor = Program::start(monitor, |child| Box::new(child.stdout.take().unwrap()));
-        let end = Instant::now() + LONG;
-        loop {
-            let said = say();
-            if holds(&said) {
-                return said;
-            }
-            assert!(Instant::now() < end, "it only says\n{said}");
-            // The monitor may have begun after the change: look again now and then.
-            let _ = monitor.lines.recv_timeout(Duration::from_millis(200));
-        }
+        wait_in(&self.machine, say, holds)
     }
 
     /// Runs a program on the machine that may fail; gives its code and its errors.
     pub fn try_run(&self, words: &[&str]) -> (i32, String) {
         let output = self.machine.command(words).output().unwrap();
         (output.status.code().unwrap(), String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+
+    /// Runs a program in the network that may fail; gives its code and its output.
+    pub fn try_far(&self, words: &[&str]) -> (i32, String) {
+        let output = self.network.command(words).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// Waits until `networkctl` says this.
@@ -266,6 +286,42 @@ impl World {
         program
     }
 
+    /// A server in the network, whose log is its standard error or, of those that have only that,
+    /// its standard output; waits until it says that it is ready.
+    pub fn server(&self, words: &[&str], ready: &str) -> Program {
+        // Kea's locks and process files are of one place for all.
+        let pids = format!("KEA_PIDFILE_DIR={}", self.folder.path().display());
+        let all = [&["env", "KEA_LOCKFILE_DIR=none", &pids][..], words].concat();
+        serve_in(&self.network, &all, ready)
+    }
+
+    /// A file of a server; gives its path.
+    pub fn config(&self, name: &str, text: &str) -> String {
+        let path = self.file(name);
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// A network behind the router that `srv0` belongs to: its link is `far0`, with the address
+    /// 198.51.100.2/24, the router's is `out0`, with 198.51.100.1.
+    pub fn beyond(&self) -> Space {
+        let other = Space::new("");
+        let words =
+            ["ip", "link", "add", "out0", "type", "veth", "peer", "name", "far0", "netns", &other.pid];
+        self.far(&words);
+        self.far(&["ip", "address", "add", "198.51.100.1/24", "dev", "out0"]);
+        self.far(&["ip", "link", "set", "out0", "up"]);
+        self.far(&["sysctl", "-q", "net.ipv4.ip_forward=1"]);
+        for words in [
+            &["ip", "address", "add", "198.51.100.2/24", "dev", "far0"][..],
+            &["ip", "link", "set", "far0", "up"],
+            &["ip", "route", "add", "192.0.2.0/24", "via", "198.51.100.1"],
+        ] {
+            output(other.command(words), words);
+        }
+        other
+    }
+
     /// Another machine in the network, with this address.
     pub fn neighbour(&self, address: &str) -> Space {
         let other = Space::new("");
@@ -284,6 +340,33 @@ impl World {
     /// The network's namespace.
     pub fn network(&self) -> File {
         File::open(Path::new("/proc").join(&self.network.pid).join("ns/net")).unwrap()
+    }
+}
+
+/// Starts a server in a namespace and waits until it says that it is ready.
+pub fn serve_in(space: &Space, words: &[&str], ready: &str) -> Program {
+    let all = [&["sh", "-c", "exec \"$@\" 2>&1", "sh"][..], words].concat();
+    let mut command = space.command(&all);
+    command.stdout(Stdio::piped());
+    let mut program = Program::start(command, |child| Box::new(child.stdout.take().unwrap()));
+    program.wait(ready);
+    program
+}
+
+/// Waits for something that the kernel's news, or the passing of time, bring about.
+fn wait_in(space: &Space, say: impl Fn() -> String, holds: impl Fn(&str) -> bool) -> String {
+    let mut monitor = space.command(&["ip", "monitor", "link", "address", "route"]);
+    monitor.stdout(Stdio::piped());
+    let monitor = Program::start(monitor, |child| Box::new(child.stdout.take().unwrap()));
+    let end = Instant::now() + LONG;
+    loop {
+        let said = say();
+        if holds(&said) {
+            return said;
+        }
+        assert!(Instant::now() < end, "it only says\n{said}");
+        // The monitor may have begun after the change: look again now and then.
+        let _ = monitor.lines.recv_timeout(Duration::from_millis(200));
     }
 }
 

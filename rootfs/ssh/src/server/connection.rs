@@ -4,7 +4,7 @@ use super::keys;
 use super::login::Login;
 use super::process::{Running, Terminal};
 use super::wire::{Inbox, Pressure};
-use super::{Server, forward, session};
+use super::{Server, forward, session, unix};
 use crate::authorized::Grant;
 use crate::pattern;
 use crate::start::Wish;
@@ -147,6 +147,8 @@ pub(super) struct Entry {
 pub(super) struct Wishes {
     pub terminal: Option<Terminal>,
     pub environment: Vec<(String, String)>,
+    /// Where its agent is.
+    pub agent: Option<String>,
     pub started: bool,
 }
 
@@ -185,12 +187,15 @@ impl Entry {
 pub(super) struct Connection {
     pub shared: Arc<Shared>,
     listeners: HashMap<(String, u32), forward::Listening>,
+    sockets: HashMap<String, unix::Listening>,
+    /// One for all sessions that ask.
+    agent: Option<unix::Listening>,
     tries: usize,
 }
 
 impl Connection {
     pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, listeners: HashMap::new(), tries: 0 }
+        Self { shared, listeners: HashMap::new(), sockets: HashMap::new(), agent: None, tries: 0 }
     }
 
     /// What a key of this user may do here and now.
@@ -206,6 +211,9 @@ impl Connection {
         let allowed = config.allow_users.is_empty() || pattern::any(&config.allow_users, name);
         if !allowed || pattern::any(&config.deny_users, name) {
             return Err("the user is not allowed".to_owned());
+        }
+        if config.operators_only && !server.is_operator(&user) {
+            return Err("only members of wheel may while sshd.conf is wrong".to_owned());
         }
         let (keys, faults) = keys::find(&server.root, config, &user.account);
         for fault in faults {
@@ -374,7 +382,7 @@ impl Handler for Connection {
     ) -> Result<(), russh::Error> {
         let shared = &self.shared;
         // `permitopen` names no paths, so a key that has it opens none (as OpenSSH's does).
-        let allowed = shared.server.config.stream_forwarding
+        let allowed = shared.server.config.stream_forwarding.local
             && shared.grant().is_some_and(|grant| grant.forwarding && grant.open.is_empty());
         if !allowed {
             reply.reject(ChannelOpenFailure::AdministrativelyProhibited).await;
@@ -437,6 +445,55 @@ impl Handler for Connection {
         _: &mut Session,
     ) -> Result<bool, russh::Error> {
         Ok(self.listeners.remove(&(address.to_owned(), port)).is_some())
+    }
+
+    async fn streamlocal_forward(&mut self, path: &str, session: &mut Session) -> Result<bool, russh::Error> {
+        let shared = &self.shared;
+        self.sockets.retain(|_, listening| listening.open());
+        // `permitlisten` names no paths, so a key that has it listens on none (as OpenSSH's does).
+        let allowed = shared.server.config.stream_forwarding.remote
+            && self.sockets.len() < LISTENERS_MAX
+            && !path.contains('\0')
+            && shared.grant().is_some_and(|grant| grant.forwarding && grant.listen.is_empty());
+        if !allowed {
+            return Ok(false);
+        }
+        match unix::listen(shared, unix::Socket::Path(path.to_owned()), session.handle()).await {
+            Ok(listening) => {
+                self.sockets.insert(path.to_owned(), listening);
+                Ok(true)
+            }
+            Err(why) => {
+                shared.server.log(&format!("cannot listen on {path} for the client: {why}"));
+                Ok(false)
+            }
+        }
+    }
+
+    async fn cancel_streamlocal_forward(
+        &mut self,
+        path: &str,
+        _: &mut Session,
+    ) -> Result<bool, russh::Error> {
+        Ok(self.sockets.remove(path).is_some())
+    }
+
+    async fn agent_request(&mut self, id: ChannelId, session: &mut Session) -> Result<bool, russh::Error> {
+        let shared = &self.shared;
+        let allowed =
+            shared.server.config.agent_forwarding && shared.grant().is_some_and(|grant| grant.agent);
+        let Some(entry) = self.entry(id).filter(|_| allowed) else { return Ok(false) };
+        if !self.agent.as_ref().is_some_and(unix::Listening::open) {
+            match unix::listen(shared, unix::Socket::Agent, session.handle()).await {
+                Ok(listening) => self.agent = Some(listening),
+                Err(why) => {
+                    shared.server.log(&format!("cannot listen for the client's agent: {why}"));
+                    return Ok(false);
+                }
+            }
+        }
+        entry.wishes().agent = self.agent.as_ref().map(|listening| listening.path.clone());
+        Ok(true)
     }
 
     async fn data(&mut self, id: ChannelId, data: &[u8], _: &mut Session) -> Result<(), russh::Error> {

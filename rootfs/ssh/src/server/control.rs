@@ -42,8 +42,8 @@ pub enum Answer {
     Done(usize),
     /// There is no such session, or no session of such a user.
     NoSuch,
-    /// Only root and the user may.
-    Denied,
+    /// Neither the user nor one who administers the machine: what to say.
+    Denied(String),
     /// It failed.
     Failed(String),
 }
@@ -53,14 +53,14 @@ pub(super) fn start(server: &Arc<Server>, root: &Path) -> io::Result<()> {
     let listener = call::listen(&root.join(SOCKET), 0o666)?;
     let server = server.clone();
     std::thread::Builder::new().name("control".to_owned()).stack_size(128 << 10).spawn(move || {
-        if let Err(error) = call::serve(&listener, |caller, question| answer(&server, caller, &question)) {
+        if let Err(error) = call::serve(&listener, |caller, question| answer(&server, &caller, &question)) {
             server.log(&format!("loginctl is no longer answered: {error}"));
         }
     })?;
     Ok(())
 }
 
-fn answer(server: &Server, caller: Caller, question: &Question) -> Answer {
+fn answer(server: &Server, caller: &Caller, question: &Question) -> Answer {
     let wanted = |number: u64, uid: u32| match question {
         Question::Terminate { session } | Question::Kill { session, .. } => *session == number,
         Question::TerminateUser { uid: wanted } => *wanted == uid,
@@ -76,8 +76,9 @@ fn answer(server: &Server, caller: Caller, question: &Question) -> Answer {
     if found.is_empty() {
         return Answer::NoSuch;
     }
-    if caller.uid != 0 && found.iter().any(|(_, login)| login.user.account.uid != caller.uid) {
-        return Answer::Denied;
+    let foreign = found.iter().any(|(_, login)| login.user.account.uid != caller.uid);
+    if foreign && let Err(why) = caller.allow("touch sessions of others") {
+        return Answer::Denied(why);
     }
     for (connection, login) in &found {
         match question {

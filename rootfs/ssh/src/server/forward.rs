@@ -99,7 +99,7 @@ async fn pump(entry: &Arc<Entry>, write: &ChannelWriteHalf<Msg>, socket: TcpStre
 }
 
 /// Waits for both directions, or for the end of the channel and then a while for what goes out.
-async fn both(entry: &Entry, mut outward: JoinHandle<()>, inward: impl Future<Output = ()>) {
+pub(super) async fn both(entry: &Entry, mut outward: JoinHandle<()>, inward: impl Future<Output = ()>) {
     let whole = async {
         inward.await;
         let _ = (&mut outward).await;
@@ -166,6 +166,7 @@ fn start_stream(shared: &Shared, path: &str) -> io::Result<Running> {
         environment: vec![],
         user: &login.user,
         terminal: None,
+        passes: false,
     };
     process::start(&command, scope)
 }

@@ -1,7 +1,8 @@
 //! The server: one thread, all clients in it.
 //!
 //! Privileges: this process is root. A client's programs are started as its user (`process`),
-//! its UNIX sockets are connected by a process of its user (`forward`), and TCP ports below 1024
+//! its UNIX sockets are connected and listened on by
+//! processes of its user (`forward`, `unix`), and TCP ports below 1024
 //! are not listened on for it.
 
 mod connection;
@@ -11,12 +12,16 @@ mod keys;
 mod login;
 mod modes;
 mod process;
+#[cfg(any(test, feature = "replay"))]
+pub mod replay;
 mod session;
+mod unix;
 mod wire;
 
 pub use control::{Answer, Question, SOCKET};
 pub(crate) use forward::CONNECTED;
 
+use crate::account::User;
 use crate::config::{Config, ConfigError, Exchange, HostKey};
 use crate::door::{Bounds, Door, Entry};
 use crate::hostkey::{self, HostKeyError};
@@ -24,6 +29,7 @@ use crate::{cgroup, config, registry};
 use connection::{Connection, Shared};
 use russh::keys::ssh_key::{Algorithm, EcdsaCurve, HashAlg};
 use russh::{MethodKind, MethodSet, Preferred, SshId, cipher, compression, kex, mac};
+use service::caller::OPERATORS;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -131,6 +137,12 @@ impl Server {
         self.door().greet(number)
     }
 
+    /// Whether a user is in the group that administers the machine.
+    fn is_operator(&self, user: &User) -> bool {
+        let path = self.root.join("etc/group");
+        service::caller::group(&path, OPERATORS).is_some_and(|group| user.groups.contains(&group))
+    }
+
     fn hang_up(&self, number: u64) {
         if let Some(socket) = self.live().get(&number).and_then(|live| live.socket.as_ref()) {
             // Already gone is as good.
@@ -167,19 +179,42 @@ pub fn configuration(root: &Path) -> Result<Config, ServerError> {
     config::parse(&text).map_err(|error| ServerError::Config { path, error })
 }
 
+/// What a server goes by: the configuration, or what is left of a wrong one, with each error logged.
+fn lenient(options: &Options) -> Config {
+    let path = options.root.join("etc/ssh/sshd.conf");
+    let (config, errors) = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Config::default(), vec![]),
+        Err(error) => (Config::default(), vec![format!("error: {}: {error}", path.display())]),
+        Ok(text) => {
+            let (config, errors) = config::read(&text);
+            let told =
+                |error: ConfigError| format!("error: {}:{}: {}", path.display(), error.line, error.problem);
+            (config, errors.into_iter().map(told).collect())
+        }
+    };
+    if errors.is_empty() {
+        return config;
+    }
+    for error in errors {
+        (options.log)(&error);
+    }
+    (options.log)(
+        "until that is mended, only members of the group wheel may log in, and nothing is forwarded",
+    );
+    config.guard()
+}
+
 async fn serve(options: &Options, ready: impl FnOnce()) -> Result<(), ServerError> {
     let io = |what| move |error| ServerError::Io(what, error);
-    let config = configuration(&options.root)?;
+    let config = lenient(options);
     let mut terminate = signal(SignalKind::terminate()).map_err(io("signals"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(io("signals"))?;
     // Before the keys are made, which takes a moment: clients wait meanwhile.
     let listeners = listen(&config, options.log)?;
-    let banner = match &config.banner {
-        Some(path) => Some(
-            fs::read_to_string(options.root.join(path.trim_start_matches('/'))).map_err(io("the banner"))?,
-        ),
-        None => None,
-    };
+    let banner = config.banner.as_ref().and_then(|path| {
+        let text = fs::read_to_string(options.root.join(path.trim_start_matches('/')));
+        text.inspect_err(|error| (options.log)(&format!("error: the banner {path}: {error}"))).ok()
+    });
     let mounts = fs::read_to_string("/proc/self/mounts").map_err(io("/proc/self/mounts"))?;
     let cgroups = cgroup::mount_point(&mounts).ok_or(ServerError::NoCgroups)?;
     let sessions = registry::folder(&options.root);

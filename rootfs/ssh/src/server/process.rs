@@ -35,6 +35,8 @@ pub(super) struct Command<'a> {
     pub environment: Vec<(String, String)>,
     pub user: &'a User,
     pub terminal: Option<&'a Terminal>,
+    /// Its stdout is a socket, over which it passes descriptors, and not a pipe.
+    pub passes: bool,
 }
 
 /// An end of a pipe or a terminal that never blocks.
@@ -86,7 +88,8 @@ pub(super) fn start(command: &Command<'_>, scope: &Scope) -> io::Result<Running>
         ([stdin, Stream::Same, Stream::Same], master.clone(), master, None)
     } else {
         let pipe = || nix::unistd::pipe2(nix::fcntl::OFlag::O_CLOEXEC);
-        let ((in_read, in_write), (out_read, out_write), (err_read, err_write)) = (pipe()?, pipe()?, pipe()?);
+        let ((in_read, in_write), (err_read, err_write)) = (pipe()?, pipe()?);
+        let (out_read, out_write) = if command.passes { sockets()? } else { pipe()? };
         let streams = [Stream::Fd(in_read), Stream::Fd(out_write), Stream::Fd(err_write)];
         let own = |fd| unblocked(fd).map(Arc::new);
         (streams, own(in_write)?, own(out_read)?, Some(own(err_read)?))
@@ -204,6 +207,12 @@ impl Running {
         let terminal = self.output().filter(|_| self.tty.is_some()).ok_or(io::ErrorKind::NotFound)?;
         Ok(tcsetwinsize(terminal.get_ref(), size)?)
     }
+}
+
+/// A pair of sockets that keep messages apart.
+fn sockets() -> nix::Result<(OwnedFd, OwnedFd)> {
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
 }
 
 fn unblocked(fd: OwnedFd) -> io::Result<Fd> {

@@ -26,13 +26,13 @@ pub(super) fn start(
     let server = &shared.server;
     let most = server.config.sessions;
     let place = Place::take(shared, |shared| &shared.sessions, most).ok_or("too many processes")?;
-    let (terminal, sent) = {
+    let (terminal, sent, agent) = {
         let mut wishes = entry.wishes();
         if wishes.started {
             return Err("one channel runs one program".to_owned());
         }
         wishes.started = true;
-        (wishes.terminal.clone(), std::mem::take(&mut wishes.environment))
+        (wishes.terminal.clone(), std::mem::take(&mut wishes.environment), wishes.agent.take())
     };
     let account = &login.user.account;
     let executable = |path: &str| rustix::fs::access(path, rustix::fs::Access::EXEC_OK).is_ok();
@@ -57,6 +57,9 @@ pub(super) fn start(
         |name: &String, environment: &[(String, String)]| environment.iter().any(|(known, _)| known == name);
     if let Some(terminal) = &terminal {
         environment.push(("TERM".to_owned(), terminal.term.clone()));
+    }
+    if let Some(path) = agent {
+        environment.push(("SSH_AUTH_SOCK".to_owned(), path));
     }
     for (name, value) in sent {
         if !known(&name, &environment) {
@@ -88,6 +91,7 @@ pub(super) fn start(
         environment,
         user: &login.user,
         terminal: terminal.as_ref(),
+        passes: false,
     };
     let running = Arc::new(process::start(&command, scope).map_err(|error| error.to_string())?);
     login.tell(server, running.pid, running.tty.as_deref());

@@ -3,8 +3,8 @@
 use crate::machine::{Machine, read_until, run, text, wait};
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::os::unix::net::UnixListener;
-use std::process::{Child, Stdio};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::{Child, Command, Stdio};
 
 /// A server that sends back what it gets, in capitals, and ends when its client does.
 fn echo(listener: TcpListener) {
@@ -151,4 +151,70 @@ fn unix_sockets_are_connected_as_the_user() {
     std::fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let _tunnel = Tunnel::open(&machine, &["-L", &format!("8002:{}", closed.display())]);
     assert_eq!(exchange(TcpStream::connect("127.0.0.1:8002").unwrap(), b""), b"");
+}
+
+#[test]
+fn unix_sockets_are_listened_on_as_the_user() {
+    let machine = Machine::start("");
+    echo(TcpListener::bind("127.0.0.1:7000").unwrap());
+    let path = machine.home().join("socket");
+    let tunnel = Tunnel::open(&machine, &["-R", &format!("{}:127.0.0.1:7000", path.display())]);
+    let about = std::fs::metadata(&path).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::mode(&about.permissions()) & 0o777;
+    assert_eq!((std::os::unix::fs::MetadataExt::uid(&about), mode), (machine.uid, 0o600));
+    let ask = |data: &[u8]| {
+        let mut socket = UnixStream::connect(&path).unwrap();
+        let peer = nix::sys::socket::getsockopt(&socket, nix::sys::socket::sockopt::PeerCredentials).unwrap();
+        assert_eq!(peer.uid(), machine.uid);
+        let mut answer = Vec::new();
+        let (mut to, data) = (socket.try_clone().unwrap(), data.to_vec());
+        let writer = std::thread::spawn(move || {
+            to.write_all(&data).unwrap();
+            to.shutdown(Shutdown::Write).unwrap();
+        });
+        socket.read_to_end(&mut answer).unwrap();
+        writer.join().unwrap();
+        answer
+    };
+    assert_eq!(ask(b"abc"), b"ABC");
+    assert!(ask(&vec![b'x'; 2_000_000]) == vec![b'X'; 2_000_000]);
+    // Where something is already, and where the user may not.
+    let refused = |path: &str| {
+        let forward = format!("{path}:127.0.0.1:7000");
+        let output = machine.ssh(&["-R", &forward, "-o", "ExitOnForwardFailure=yes"], "true");
+        assert_eq!(output.status.code(), Some(255), "{output:?}");
+    };
+    refused(&path.display().to_string());
+    refused("/etc/socket");
+    machine.wait_log("cannot listen on /etc/socket for the client: Permission denied");
+    drop(tunnel);
+    wait("the socket is gone", || (!path.exists()).then_some(()));
+    drop(machine);
+    let machine = Machine::start("AllowStreamLocalForwarding local\n");
+    let forward = format!("{}:127.0.0.1:7000", machine.home().join("s").display());
+    let output = machine.ssh(&["-R", &forward, "-o", "ExitOnForwardFailure=yes"], "true");
+    assert_eq!(output.status.code(), Some(255), "{output:?}");
+}
+
+#[test]
+fn an_agent_is_reached_from_the_session_and_gone_with_it() {
+    let machine = Machine::start("");
+    let agent = machine.root().join("agent");
+    let mut server = Command::new("ssh-agent").args(["-D", "-a"]).arg(&agent).spawn().unwrap();
+    wait("the agent is there", || agent.exists().then_some(()));
+    let added = run(Command::new("ssh-add").arg(machine.root().join("id")).env("SSH_AUTH_SOCK", &agent));
+    assert!(added.status.success(), "{added:?}");
+    let ask =
+        |machine: &Machine, line: &str| run(machine.client(&["-A"]).env("SSH_AUTH_SOCK", &agent).arg(line));
+    let output = ask(&machine, "echo $SSH_AUTH_SOCK; stat -c %u:%a $SSH_AUTH_SOCK; ssh-add -L; ssh-add -L");
+    let (out, key) = (text(&output.stdout), machine.public_key("id"));
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[1..], [&format!("{}:600", machine.uid), &key, &key], "{output:?}");
+    wait("the socket is gone", || (!std::path::Path::new(lines[0]).parent()?.exists()).then_some(()));
+    // Without -A there is none, and none when the key says so.
+    assert_eq!(machine.good(&[], "echo $SSH_AUTH_SOCK"), "\n");
+    machine.authorize("tester", &format!("no-agent-forwarding {key}"));
+    assert_eq!(text(&ask(&machine, "echo $SSH_AUTH_SOCK").stdout), "\n");
+    server.kill().unwrap();
+    server.wait().unwrap();
 }

@@ -72,9 +72,9 @@ fn options_of_a_key_hold() {
     denied(&machine.ssh(&[], "id"));
     with("expiry-time=\"29990101\"");
     machine.good(&[], "true");
-    with("agent-forwarding");
+    with("cert-authority");
     denied(&machine.ssh(&[], "id"));
-    machine.wait_log("line 1: the option `agent-forwarding` is not supported");
+    machine.wait_log("line 1: the option `cert-authority` is not supported");
 }
 
 #[test]
@@ -94,37 +94,31 @@ fn users_are_allowed_and_denied_by_the_configuration() {
 }
 
 #[test]
-fn a_wrong_configuration_is_told_and_nothing_runs() {
-    let machine = Machine::prepare("Port 22\nPasswordAuthentication yes\n");
-    for option in [&["-t"][..], &[]] {
-        let program = machine.root().join("ssh");
-        let output = run(std::process::Command::new(program)
-            .arg("sshd")
-            .args(option)
-            .arg("--root")
-            .arg(machine.root()));
-        assert_eq!(output.status.code(), Some(1));
-        assert!(
-            text(&output.stderr).ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"),
-            "{output:?}"
-        );
-    }
+fn a_wrong_configuration_is_told_and_only_members_of_wheel_get_in() {
+    let wrong = "MaxSessions 7\nPasswordAuthentication yes\nDenyUser tester\n";
+    let mut machine = Machine::prepare(wrong);
+    let program = machine.root().join("ssh");
+    let checked = run(std::process::Command::new(program).args(["sshd", "-t", "--root"]).arg(machine.root()));
+    assert_eq!(checked.status.code(), Some(1));
+    let told = text(&checked.stderr);
+    assert!(told.ends_with("sshd.conf: line 2: unknown key `PasswordAuthentication`\n"), "{told}");
+    machine.authorize("tester", &machine.public_key("id"));
+    machine.restart();
+    machine.wait_log("sshd.conf:2: unknown key `PasswordAuthentication`");
+    machine.wait_log("sshd.conf:3: unknown key `DenyUser`");
+    assert_eq!(machine.ssh(&[], "true").status.code(), Some(255));
+    machine.wait_log("only members of wheel may while sshd.conf is wrong");
+    let group = machine.root().join("etc/group");
+    let groups = std::fs::read_to_string(&group).unwrap_or_default();
+    std::fs::write(&group, format!("{groups}wheel:x:10:tester\n")).unwrap();
+    assert_eq!(machine.good(&[], "echo in"), "in\n");
 }
 
 #[test]
-fn agents_and_x11_are_not_forwarded() {
-    let machine = Machine::start("");
-    let agent = run(std::process::Command::new("ssh-agent").arg("-s"));
-    let agent = text(&agent.stdout);
-    let value = |name: &str| {
-        let start = agent.find(&format!("{name}=")).unwrap() + name.len() + 1;
-        agent[start..].split(';').next().unwrap().to_owned()
-    };
-    let mut client = machine.client(&["-A", "-v", "-o", "LogLevel=DEBUG1"]);
-    let output = run(client
-        .env("SSH_AUTH_SOCK", value("SSH_AUTH_SOCK"))
-        .arg("echo agent=$SSH_AUTH_SOCK display=$DISPLAY"));
-    let pid: i32 = value("SSH_AGENT_PID").parse().unwrap();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::SIGTERM).unwrap();
-    assert_eq!(text(&output.stdout), "agent= display=\n");
+fn x11_is_not_forwarded_and_an_agent_not_where_the_server_says_so() {
+    let machine = Machine::start("AllowAgentForwarding no\n");
+    let mut client = machine.client(&["-A", "-X"]);
+    client.env("DISPLAY", ":7").env("SSH_AUTH_SOCK", machine.root().join("agent"));
+    let output = run(client.arg("echo agent=$SSH_AUTH_SOCK display=$DISPLAY"));
+    assert_eq!(text(&output.stdout), "agent= display=\n", "{output:?}");
 }

@@ -10,5 +10,7 @@ mod forwards;
 mod hostile;
 mod keys;
 mod machine;
+mod prompt;
+mod scp;
 mod sessions;
 mod terminal;

@@ -22,7 +22,10 @@ fn sessions_are_listed_and_terminated() {
     let mut other = Command::new("setpriv");
     other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]).arg(machine.root().join("ssh"));
     let other = run(other.args(["loginctl", "terminate-session", "1", "--root"]).arg(machine.root()));
-    assert_eq!(text(&other.stderr), "error: only root may do that to `1`\n");
+    assert_eq!(
+        text(&other.stderr),
+        "error: nobody may not touch sessions of others: that is for root and the group wheel\nhint: log in as a member of the group wheel, or make this user one in user-data (`groups: [wheel]`)\n"
+    );
     assert!(machine.loginctl(&["terminate-session", "1"]).status.success());
     assert_eq!(child.wait().unwrap().code(), Some(255));
     machine.wait_log("Session 1 of tester closed");

@@ -124,7 +124,7 @@ fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-fn make_parents(path: &Path) -> Result<(), SetupError> {
+pub(super) fn make_parents(path: &Path) -> Result<(), SetupError> {
     path.parent().map_or(Ok(()), |parent| SetupError::creating(parent, fs::create_dir_all(parent)))
 }
 

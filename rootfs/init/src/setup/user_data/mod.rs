@@ -14,11 +14,13 @@
 
 mod apply;
 mod hostname;
+mod imports;
 mod label;
 mod parameters;
 mod smbios;
 mod source;
 
+pub use imports::Imports;
 pub use parameters::Network;
 
 use super::{SetupError, UnitRequest, UserDataOutcome};
@@ -242,6 +244,7 @@ fn apply_all(accepted: Accepted, first_boot: bool, rendered: &mut Rendered) -> R
         apply::write_accounts(root, &accounts)?;
         homes.iter().try_for_each(|home| apply::make_home(root, home))?;
         apply::write_all_keys(root, &plan.users)?;
+        Imports::at(root).install(&plan.users)?;
     }
     if let Some(hostname) = plan.hostname {
         rendered.hostname = hostname;

@@ -14,6 +14,18 @@ impl Network {
                 self.mtu =
                     optional(line, "a number of bytes from 68", |text| bytes(text).filter(|n| *n >= 68))?;
             }
+            key @ ("ARP" | "Multicast" | "AllMulticast" | "Promiscuous") => {
+                // linux/if.h: IFF_NOARP, IFF_MULTICAST, IFF_ALLMULTI, IFF_PROMISC
+                let bit = match key {
+                    "ARP" => 0x80,
+                    "Multicast" => 0x1000,
+                    "AllMulticast" => 0x200,
+                    _ => 0x100,
+                };
+                let on = optional(line, "yes or no", boolean)?.map(|on| on != (key == "ARP"));
+                self.flags.0 = (self.flags.0 & !bit) | if on == Some(true) { bit } else { 0 };
+                self.flags.1 = (self.flags.1 & !bit) | if on.is_some() { bit } else { 0 };
+            }
             "Unmanaged" => self.unmanaged = flag(line, false)?,
             "RequiredForOnline" => {
                 // A range MIN:MAX needs its least state.
@@ -99,7 +111,7 @@ impl Network {
                     _ => return Err(line.value_fault("yes, no or resolve")),
                 }
             }
-            "VLAN" | "VXLAN" => {
+            "VLAN" | "VXLAN" | "MACVLAN" | "MACVTAP" | "IPVLAN" | "IPVTAP" => {
                 list(&mut self.upper, line, "a list of links", |word| link_name(word).map(str::to_owned))?;
             }
             "Bridge" | "Bond" => {
@@ -120,9 +132,11 @@ impl Network {
                 self.link_local = match (boolean(value), value) {
                     (_, "ipv6" | "") => LinkLocal::Ipv6,
                     (Some(false), _) => LinkLocal::No,
-                    // RFC 3927 is not spoken.
-                    (Some(true), _) | (_, "ipv4") => return Err(line.unsupported()),
-                    _ => return Err(line.value_fault("ipv6 or no")),
+                    (Some(true), _) => LinkLocal::Both,
+                    (_, "ipv4") => LinkLocal::Ipv4,
+                    (_, "ipv4-fallback") => LinkLocal::Ipv4Fallback,
+                    (_, "fallback") => LinkLocal::Fallback,
+                    _ => return Err(line.value_fault("yes, no, ipv4, ipv6, fallback or ipv4-fallback")),
                 }
             }
             "IPv6AcceptRA" | "IPv6AcceptRouterAdvertisements" => {
@@ -130,7 +144,15 @@ impl Network {
             }
             "DefaultRouteOnDevice" => self.default_route_on_device = flag(line, false)?,
             "ConfigureWithoutCarrier" => self.configure_without_carrier = flag(line, false)?,
-            _ => return Err(line.not_read("network")),
+            key => {
+                let (name, set) = switch(key, value).ok_or_else(|| line.not_read("network"))?;
+                if value.is_empty() {
+                    self.switches.remove(name);
+                } else {
+                    let set = set.ok_or_else(|| line.value_fault("a value of systemd.network(5)"))?;
+                    self.switches.insert(name, set);
+                }
+            }
         }
         Ok(())
     }
@@ -247,16 +269,27 @@ impl Network {
                         }
                     }
                     "Gateway" => gateway(&mut route, line)?,
+                    "Source" => {
+                        // The kernel has routes by sender of IPv6 only.
+                        route.from = optional(line, "a network of IPv6", |text| {
+                            text.parse().ok().filter(|from: &Prefixed| from.address.is_ipv6())
+                        })?
+                        .map(Prefixed::network);
+                    }
+                    "Protocol" => route.protocol = optional(line, "a protocol of routes", protocol)?,
+                    "MTUBytes" => {
+                        route.mtu = optional(line, "a number of bytes from 68", |text| {
+                            bytes(text).filter(|n| *n >= 68)
+                        })?
+                        .unwrap_or(0);
+                    }
+                    "InitialCongestionWindow" => route.windows.0 = window(line)?,
+                    "InitialAdvertisedReceiveWindow" => route.windows.1 = window(line)?,
+                    "QuickAck" => route.quick_ack = flag(line, false)?,
                     "GatewayOnLink" | "GatewayOnlink" => route.on_link = flag(line, false)?,
                     "Metric" => route.metric = number(line)?,
                     "Table" => {
-                        route.table =
-                            optional(line, "default, main, local or a number from 1", |text| match text {
-                                "default" => Some(253),
-                                "main" => Some(254),
-                                "local" => Some(255),
-                                _ => text.parse().ok().filter(|number| *number > 0),
-                            })?;
+                        route.table = optional(line, "default, main, local or a number from 1", table)?;
                     }
                     "Scope" => route.scope = optional(line, "global, link, host or a number", scope)?,
                     "PreferredSource" => {
@@ -268,11 +301,16 @@ impl Network {
                             "blackhole" => RouteType::Blackhole,
                             "unreachable" => RouteType::Unreachable,
                             "prohibit" => RouteType::Prohibit,
-                            "local" | "broadcast" | "anycast" | "multicast" | "throw" | "nat"
-                            | "xresolve" => {
+                            "local" => RouteType::Local,
+                            "throw" => RouteType::Throw,
+                            "broadcast" | "anycast" | "multicast" | "nat" | "xresolve" => {
                                 return Err(line.unsupported());
                             }
-                            _ => return Err(line.value_fault("unicast, blackhole, unreachable or prohibit")),
+                            _ => {
+                                return Err(line.value_fault(
+                                    "unicast, local, blackhole, unreachable, prohibit or throw",
+                                ));
+                            }
                         }
                     }
                     _ => return Err(line.not_read("network")),
@@ -299,8 +337,63 @@ impl Network {
     }
 }
 
+/// A table's name or number.
+pub(super) fn table(text: &str) -> Option<u32> {
+    match text {
+        "default" => Some(253),
+        "main" => Some(254),
+        "local" => Some(255),
+        _ => text.parse().ok().filter(|number| *number > 0),
+    }
+}
+
+fn protocol(text: &str) -> Option<u8> {
+    match text {
+        "kernel" => Some(2),
+        "boot" => Some(3),
+        "static" => Some(4),
+        "ra" => Some(9),
+        "dhcp" => Some(16),
+        _ => text.parse().ok(),
+    }
+}
+
+fn window(line: &Line) -> Result<u32, Fault> {
+    Ok(optional(line, "a number from 1 to 1023", |text| text.parse().ok().filter(|n| (1..1024).contains(n)))?
+        .unwrap_or(0))
+}
+
+/// Keys of `[Network]` that are a switch of the link below `/proc/sys/net`, and what a value sets.
+fn switch(key: &str, value: &str) -> Option<(&'static str, Option<String>)> {
+    let flag = || boolean(value).map(|on| u8::from(on).to_string());
+    let number = |most: u32| value.parse().ok().filter(|number: &u32| *number <= most).map(|n| n.to_string());
+    Some(match key {
+        "IPv6PrivacyExtensions" => (
+            "ipv6/conf/{}/use_tempaddr",
+            match (boolean(value), value) {
+                (Some(true), _) => Some("2".to_owned()),
+                (Some(false), _) => Some("0".to_owned()),
+                (_, "prefer-public") => Some("1".to_owned()),
+                _ => None,
+            },
+        ),
+        "IPv6DuplicateAddressDetection" => ("ipv6/conf/{}/dad_transmits", number(255)),
+        "IPv6HopLimit" => ("ipv6/conf/{}/hop_limit", number(255).filter(|number| number != "0")),
+        "IPv6ProxyNDP" => ("ipv6/conf/{}/proxy_ndp", flag()),
+        "IPv6MTUBytes" => ("ipv6/conf/{}/mtu", bytes(value).filter(|n| *n >= 1280).map(|n| n.to_string())),
+        "IPv4AcceptLocal" => ("ipv4/conf/{}/accept_local", flag()),
+        "IPv4RouteLocalnet" => ("ipv4/conf/{}/route_localnet", flag()),
+        "IPv4ProxyARP" => ("ipv4/conf/{}/proxy_arp", flag()),
+        "IPv4ReversePathFilter" => (
+            "ipv4/conf/{}/rp_filter",
+            ["no", "strict", "loose"].iter().position(|word| *word == value).map(|at| at.to_string()),
+        ),
+        _ => return None,
+    })
+}
+
 /// A value that an empty assignment resets.
-fn optional<T>(
+pub(super) fn optional<T>(
     line: &Line,
     wanted: &'static str,
     read: impl FnOnce(&str) -> Option<T>,
@@ -315,7 +408,7 @@ fn flag(line: &Line, default: bool) -> Result<bool, Fault> {
     Ok(optional(line, "yes or no", boolean)?.unwrap_or(default))
 }
 
-fn number(line: &Line) -> Result<Option<u32>, Fault> {
+pub(super) fn number(line: &Line) -> Result<Option<u32>, Fault> {
     optional(line, "a number", |text| text.parse().ok())
 }
 

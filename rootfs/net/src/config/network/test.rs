@@ -38,7 +38,7 @@ fn a_file_with_much_in_it() {
 #[test]
 fn every_line_that_changes_nothing_has_its_place() {
     let (network, problems) = parse(
-        "[Match]\nName=*\n[Network]\nDHCP=perhaps\nDhcp=yes\nMulticastDNS=yes\nLinkLocalAddressing=ipv4\n[Bridge]\nCost=5\n\
+        "[Match]\nName=*\n[Network]\nDHCP=perhaps\nDhcp=yes\nMulticastDNS=yes\nKeepConfiguration=ipv4\n[Bridge]\nCost=5\n\
          [Netwerk]\nDHCP=yes\n[Route]\nMetric=5\n[Address]\nScope=link\nnonsense\n[Route]\nGateway=::1\nDestination=10.0.0.0/8\n",
     );
     assert!(network.is_some());
@@ -49,7 +49,7 @@ fn every_line_that_changes_nothing_has_its_place() {
             "n:4: error: `DHCP=perhaps`: yes, no, ipv4 or ipv6 is wanted",
             "n:5: warning: unknown key `Dhcp=` in section [Network]",
             "n:6: error: [Network] MulticastDNS= is not supported",
-            "n:7: error: [Network] LinkLocalAddressing=ipv4 is not supported",
+            "n:7: error: [Network] KeepConfiguration= is not supported",
             "n:9: error: [Bridge] section is not supported",
             "n:11: warning: unknown section [Netwerk]",
             "n:13: error: section [Route] has no Gateway= or Destination=, so it is left out",

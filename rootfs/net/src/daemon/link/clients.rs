@@ -2,13 +2,15 @@
 
 use super::super::files::Files;
 use super::super::{facts, log};
-use super::{Client4, Client6, Routers, Source, State};
+use super::{Client4, Client6, LinkLocal4, Routers, Source, State};
 use crate::config::Network;
 use crate::config::value::Mac;
-use crate::dhcp4::frame::{self, ARP, ARP_FILTER, Arp, CLIENT_PORT, DHCP_FILTER, IPV4, SERVER_PORT};
+use crate::dhcp4::frame::{
+    self, ARP, ARP_FILTER, Arp, CLIENT_PORT, DHCP_FILTER, IPV4, LINK_LOCAL_FILTER, SERVER_PORT,
+};
 use crate::dhcp6::Mode;
 use crate::router::{self, Advertisement, Heard};
-use crate::{dhcp4, dhcp6};
+use crate::{dhcp4, dhcp6, ipv4ll};
 use nix::sys::socket::sockopt::{BindToDevice, RcvBuf};
 use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockType, SockaddrIn};
 use nix::sys::socket::{bind, recv, send, setsockopt, socket};
@@ -39,6 +41,7 @@ impl State {
         if network.dhcp4 && self.dhcp4.is_none() {
             self.start_dhcp4(now, &network, mac, root, files);
         }
+        self.choose_ipv4ll(now);
         if network.accepts_ra() && self.routers.is_none() {
             match sys::packet::open(self.link.index, router::IPV6, &router::FILTER) {
                 Ok(socket) => {
@@ -123,7 +126,7 @@ impl State {
             let actions = dhcp.client.stop(now, release);
             self.do_dhcp6(actions);
         }
-        (self.dhcp4, self.dhcp6, self.routers) = (None, None, None);
+        (self.dhcp4, self.dhcp6, self.routers, self.ipv4ll) = (None, None, None, None);
     }
 
     /// The earliest time at which something is due.
@@ -133,7 +136,8 @@ impl State {
         let routers = self.routers.as_ref();
         let asks = routers.and_then(|routers| routers.next).filter(|_| self.link_local().is_some());
         let ends = routers.and_then(|routers| routers.heard.deadline());
-        [dhcp4, dhcp6, asks, ends, self.kept_end()].into_iter().flatten().min()
+        let ipv4ll = self.ipv4ll.as_ref().and_then(|own| own.client.deadline());
+        [dhcp4, dhcp6, asks, ends, ipv4ll, self.kept_end()].into_iter().flatten().min()
     }
 
     /// When what a predecessor got by IPv6 is over.
@@ -153,6 +157,11 @@ impl State {
             let actions = dhcp.client.tick(now);
             self.do_dhcp6(actions);
         }
+        if let Some(own) = &mut self.ipv4ll {
+            let actions = own.client.tick(now);
+            self.do_ipv4ll(&actions);
+        }
+        self.choose_ipv4ll(now);
         self.ask_routers(now);
         if self.kept_end().is_some_and(|end| end <= now) {
             (self.kept_dhcp6, self.dirty) = (None, true);
@@ -211,6 +220,7 @@ impl State {
             all.extend(dhcp.arp.as_ref().map(|socket| (Source::Arp, socket.as_fd())));
         }
         all.extend(self.dhcp6.as_ref().map(|dhcp| (Source::Dhcp6, dhcp.socket.as_fd())));
+        all.extend(self.ipv4ll.as_ref().map(|own| (Source::LinkLocal4, own.arp.as_fd())));
         all.extend(self.routers.as_ref().map(|routers| (Source::Routers, routers.socket.as_fd())));
         all
     }
@@ -223,6 +233,12 @@ impl State {
                 self.sources().into_iter().find(|(other, _)| *other == source).map(|(_, fd)| fd.as_raw_fd());
             let Some(Ok(length)) = fd.map(|fd| recv(fd, &mut buffer, MsgFlags::MSG_DONTWAIT)) else { return };
             let bytes = &buffer[..length];
+            if source == Source::LinkLocal4 {
+                let (Some(own), Some(arp)) = (&mut self.ipv4ll, Arp::decode(bytes)) else { continue };
+                let actions = own.client.heard(now, &arp);
+                self.do_ipv4ll(&actions);
+                continue;
+            }
             match (source, &mut self.dhcp4, &mut self.dhcp6, &mut self.routers) {
                 (Source::Frames, Some(dhcp), ..) => {
                     if let Some(message) = frame::datagram(bytes).and_then(dhcp4::Message::decode) {
@@ -252,6 +268,73 @@ impl State {
                 }
                 _ => return,
             }
+        }
+    }
+
+    /// Starts or ends the link-local address of IPv4. With DHCP it is there only while no server
+    /// answers (RFC 3927 section 1.9: not beside a routable one).
+    fn choose_ipv4ll(&mut self, now: Duration) {
+        let Some(network) = self.managed().filter(|network| self.active && network.master.is_none()) else {
+            return;
+        };
+        let wanted = network.link_local.ipv4(network.dhcp4)
+            && match &self.dhcp4 {
+                Some(dhcp) if dhcp.client.lease().is_some() => false,
+                Some(dhcp) => self.ipv4ll.is_some() || dhcp.client.is_unanswered(),
+                None => !network.dhcp4,
+            };
+        if !wanted {
+            self.dirty |= self.ipv4ll.take().is_some();
+            return;
+        }
+        let (None, Some(mac)) = (&self.ipv4ll, self.link.mac) else { return };
+        match sys::packet::open(self.link.index, ARP, &LINK_LOCAL_FILTER) {
+            Ok(arp) => {
+                let mut client = ipv4ll::Client::new(mac, self.random());
+                client.start(now, self.kept_ipv4ll());
+                self.ipv4ll = Some(LinkLocal4 { client, arp });
+                self.dirty = true;
+            }
+            Err(error) => self.complain(format!("cannot listen to ARP: {error}")),
+        }
+    }
+
+    /// The address of 169.254/16 that a predecessor made and that is on the link.
+    fn kept_ipv4ll(&self) -> Option<Ipv4Addr> {
+        let there = |wanted| self.addresses.iter().any(|found| found.address.address == wanted);
+        self.ours.addresses.iter().map(|new| new.address.address).filter(|address| there(*address)).find_map(
+            |address| match address {
+                IpAddr::V4(address) if address.is_link_local() => Some(address),
+                _ => None,
+            },
+        )
+    }
+
+    fn do_ipv4ll(&mut self, actions: &[ipv4ll::Action]) {
+        let (Some(mac), Some(own)) = (self.link.mac, &self.ipv4ll) else { return };
+        let name = &self.link.name;
+        let mut failed = None;
+        for action in actions {
+            let frame = match *action {
+                ipv4ll::Action::Probe(address) => Arp::question(mac, Ipv4Addr::UNSPECIFIED, address),
+                ipv4ll::Action::Announce(address) => Arp::question(mac, address, address),
+                ipv4ll::Action::Bound(address) => {
+                    log(&format!("{name}: {address} is free, and this link's"));
+                    self.dirty = true;
+                    continue;
+                }
+                ipv4ll::Action::Lost(address) => {
+                    log(&format!("{name}: another machine insists on {address}: it is given up"));
+                    self.dirty = true;
+                    continue;
+                }
+            };
+            if let Err(error) = sent(Ok(&own.arp), &frame) {
+                failed = Some(format!("cannot send ARP: {error}"));
+            }
+        }
+        if let Some(what) = failed {
+            self.complain(what);
         }
     }
 
