@@ -11,7 +11,7 @@ use toolbox_store::{Source, Store, StoreError};
 #[test]
 fn packages_go_over_one_another_below_a_merged_usr() {
     let folder = tempfile::tempdir().unwrap();
-    let script = r#"
+    let script = r"
         set -e
         for name in a b; do
             mkdir -p $name/DEBIAN $name/bin $name/lib $name/usr/bin
@@ -20,7 +20,7 @@ fn packages_go_over_one_another_below_a_merged_usr() {
             echo $name > $name/bin/$name; echo $name > $name/usr/bin/usr-$name; echo $name > $name/lib/both
         done
         dpkg-deb -Zxz -b a a.deb >/dev/null; dpkg-deb -Zzstd -b b b.deb >/dev/null
-    "#;
+    ";
     run("sh", &["-c", script], folder.path());
     let path = |name: &str| folder.path().join(name);
     let store = Store::open(&path("store")).unwrap();

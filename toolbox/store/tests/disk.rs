@@ -43,7 +43,7 @@ fn a_file_system_in_a_file_or_in_a_partition_of_a_raw_or_qcow2_disk() {
     let folder = tempfile::tempdir().unwrap();
     sample(folder.path());
     let expected = without_lost_and_found(&folder.path().join("tree"));
-    let script = r#"
+    let script = r"
         set -e
         truncate -s 300M disk.raw
         sgdisk -n 1:2048:+10M -c 1:ESP -t 1:ef00 -n 2:0:+210M -c 2:SLOT-A -t 2:8304 -n 3:0:+10M -c 3:SLOT-B -t 3:8304 disk.raw >/dev/null
@@ -51,7 +51,7 @@ fn a_file_system_in_a_file_or_in_a_partition_of_a_raw_or_qcow2_disk() {
         dd if=fs.img of=disk.raw bs=512 seek=$start conv=notrunc,sparse 2>/dev/null
         qemu-img convert -O qcow2 -c disk.raw disk.qcow2
         qemu-img convert -O qcow2 fs.img bare
-    "#;
+    ";
     run("sh", &["-c", script], folder.path());
     let store = Store::open(&folder.path().join("store")).unwrap();
     let mut ids = Vec::new();
@@ -81,14 +81,14 @@ fn a_file_system_in_a_file_or_in_a_partition_of_a_raw_or_qcow2_disk() {
 #[test]
 fn files_with_their_blocks_in_a_map_are_read_too() {
     let folder = tempfile::tempdir().unwrap();
-    let script = r#"
+    let script = r"
         set -e
         mkdir tree; head -c 3000000 /dev/urandom > tree/random; echo x > tree/small
         touch -d '2001-02-03 04:05:06' tree/* tree
         mke2fs -q -t ext4 -d tree fs.img 20M
         # Without extents, content is in maps; the directories stay as they are.
         mke2fs -q -t ext4 -O ^extents,^64bit -d tree map.img 20M
-    "#;
+    ";
     run("sh", &["-c", script], folder.path());
     let store = Store::open(&folder.path().join("store")).unwrap();
     let get = |name: &str| store.get(&Source::Ext4(folder.path().join(name)), &keep(), &mut |_| ());

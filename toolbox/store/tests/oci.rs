@@ -12,7 +12,7 @@ use toolbox_store::{OciError, Source, Store, StoreError};
 
 /// A layout of two layers with tag `two`, the upper one with whiteouts, and one of the lower alone.
 fn sample(folder: &Path) {
-    let script = r#"
+    let script = r"
         set -e
         umoci init --layout layout
         umoci new --image layout:one
@@ -33,7 +33,7 @@ fn sample(folder: &Path) {
             --config.cmd -x --config.workingdir /etc --config.user 12:34 --config.label a.b=c
         rm -rf bundle
         umoci unpack --image layout:two expected
-    "#;
+    ";
     run("sh", &["-c", script], folder);
 }
 
@@ -46,14 +46,14 @@ fn below(tree: &Path) -> String {
 fn layouts_and_docker_archives_give_the_tree_that_umoci_gives() {
     let folder = tempfile::tempdir().unwrap();
     sample(folder.path());
-    let script = r#"
+    let script = r"
         set -e
         tar -cf layout.tar -C layout .
         tar --zstd -cf layout.zst -C layout .
         skopeo --insecure-policy copy -q oci:layout:two docker-archive:saved.tar:registry.example/some/tools:two
         gzip -k saved.tar
         skopeo --insecure-policy copy -q --dest-compress-format zstd --dest-compress oci:layout:two oci:zstd:two
-    "#;
+    ";
     run("sh", &["-c", script], folder.path());
     let expected = below(&folder.path().join("expected/rootfs"));
     let store = Store::open(&folder.path().join("store")).unwrap();
@@ -101,9 +101,9 @@ fn blobs_that_are_not_what_their_digest_says_are_refused() {
         let mut bad = good.clone();
         // Spaces behind a document keep it readable; a layer's compressed bytes break.
         if good.first() == Some(&b'{') {
-            bad.push(b' ')
+            bad.push(b' ');
         } else {
-            *bad.last_mut().unwrap() ^= 1
+            *bad.last_mut().unwrap() ^= 1;
         }
         fs::write(&path, bad).unwrap();
         let result =

@@ -59,12 +59,12 @@ impl Debian {
 
 /// A layout with one image, `layout:one`.
 fn layout(folder: &Path) {
-    let script = r#"
+    let script = r"
         set -e
         umoci init --layout layout; umoci new --image layout:one; umoci unpack --image layout:one bundle
         echo hello > bundle/rootfs/file; head -c 300000 /dev/urandom > bundle/rootfs/random
         umoci repack --image layout:one bundle; rm -rf bundle
-    "#;
+    ";
     run("sh", &["-c", script], folder);
 }
 

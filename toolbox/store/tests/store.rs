@@ -78,11 +78,54 @@ fn child() {
     let store = Store::open(&variable("STORE")).unwrap();
     println!("begun");
     std::io::stdout().flush().unwrap();
-    let held = get(&store, &variable("ARCHIVE")).unwrap();
+    let policy = if std::env::var_os("OWN").is_some() { common::own() } else { keep() };
+    let held = store.get(&Source::Tar(variable("ARCHIVE")), &policy, &mut |_| ()).unwrap();
     let status = fs::read_to_string("/proc/self/status").unwrap();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     println!("peak {}", peak.trim());
     println!("inode {}", held.image.tree.metadata().unwrap().ino());
+    if std::env::var_os("OWN").is_some() {
+        let (tree, notes) = (held.image.tree.clone(), held.image.notes);
+        let content = fs::read_to_string(tree.join("closed/file")).unwrap();
+        drop(held);
+        let freed = store.gc(&[]).unwrap();
+        println!("user {content} {} {} {}", notes.set_id_dropped, freed.images.len(), freed.failures.len());
+    }
+}
+
+#[test]
+fn an_ordinary_user_reads_and_removes_what_the_archive_closed() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let open = |path: &Path| fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    open(folder.path());
+    let archive = Tar::default()
+        .raw(b'5', b"closed", b"", 0, b"")
+        .raw(b'0', b"closed/file", b"", 0o4000, b"content")
+        .raw(b'3', b"null", b"", 0o666, b"")
+        .folder("closed/deep");
+    fs::write(folder.path().join("a.tar"), archive.end()).unwrap();
+    // The user may not be able to enter where the test's program is.
+    let program = folder.path().join("program");
+    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    open(&program);
+    let store = folder.path().join("store");
+    fs::create_dir(&store).unwrap();
+    std::os::unix::fs::chown(&store, Some(65534), Some(65534)).unwrap();
+    let mut child = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .arg(&program)
+        .args(["--exact", "--ignored", "--nocapture", "child"])
+        .env("STORE", &store)
+        .env("ARCHIVE", folder.path().join("a.tar"))
+        .env("OWN", "1")
+        .current_dir("/")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(wait_for(&mut child, "user"), "user content 1 1 0");
+    assert!(child.wait().unwrap().success());
+    assert_eq!(fs::read_dir(store.join("images")).unwrap().count(), 0);
 }
 
 #[test]

@@ -75,7 +75,8 @@ impl FromStr for Reference {
             None => (DEFAULT, format!("library/{name}")),
         };
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-:[]".contains(&byte);
-        if registry.is_empty() || !registry.bytes().all(is_host) {
+        let starts = registry.starts_with(|first: char| first.is_ascii_alphanumeric() || first == '[');
+        if !starts || !registry.bytes().all(is_host) {
             return Err(wrong("its registry is no host"));
         }
         if repository.len() > 255 || !repository.split('/').all(is_component) {
