@@ -146,7 +146,7 @@ fn list(images: &Images, json: bool) -> Result<(), ImageError> {
             .iter()
             .map(|image| {
                 serde_json::json!({
-                    "id": image.id.as_ref().map(|id| id.as_str()), "names": image.names, "source": image.source,
+                    "id": image.id.as_ref().map(toolbox_store::ImageId::as_str), "names": image.names, "source": image.source,
                     "size_bytes": image.size_bytes, "created": image.created,
                 })
             })
