@@ -71,14 +71,14 @@ need_tool() {
     fi
 }
 
-# build_programs: the builder, and what goes into images.
+# build_programs: the builder, what goes into images, and the toolbox.
 build_programs() {
     local made=$CARGO_TARGET_DIR/x86_64-unknown-linux-gnu
     echo "compiling; the first time takes some minutes" >&2
     cargo build --release --quiet -p slipway
-    cargo build --profile dist --quiet -p init -p host
+    cargo build --profile dist --quiet -p init -p host -p toolbox
     # Those that are the same keep their time, so that no image is built anew for nothing.
-    install -C -D -t "$bin" "$made"/release/slipway "$made"/dist/init "$made"/dist/host
+    install -C -D -t "$bin" "$made"/release/slipway "$made"/dist/init "$made"/dist/host "$made"/dist/toolbox
 }
 
 # need_inputs SPEC...: makes sure that the pinned inputs are in the cache. An archive drops old

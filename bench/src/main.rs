@@ -9,6 +9,7 @@ mod build;
 mod image;
 mod journal;
 mod measure;
+mod toolbox;
 mod tree;
 mod units;
 
@@ -55,7 +56,9 @@ fn run() -> Result<bool> {
     let (Some(slipway), Some(folder), Some(disk), Some(runs)) =
         (arguments.next(), arguments.next(), arguments.next(), arguments.next())
     else {
-        return Err("usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot] [journal] [units]".into());
+        return Err(
+            "usage: bench SLIPWAY FOLDER DISK RUNS [image] [build] [boot] [journal] [units] [toolbox]".into(),
+        );
     };
     let runs = runs.to_str().and_then(|text| text.parse().ok()).filter(|runs| *runs > 0);
     let chosen: Vec<_> = arguments.map(|argument| argument.to_string_lossy().into_owned()).collect();
@@ -80,6 +83,9 @@ fn run() -> Result<bool> {
     }
     if wanted("units") {
         units::run(&mut bench)?;
+    }
+    if wanted("toolbox") {
+        toolbox::run(&mut bench)?;
     }
     println!("\nload after: {}", measure::load());
     Ok(bench.good)

@@ -106,6 +106,20 @@ fn main() -> Result<()> {
         keep("deb", name, &deb(member, &packed))?;
     }
     keep("deb", "data.tar", &data_archive()?)?;
+    // The first byte is how it is unpacked: plainly, and as an upper layer by the walk.
+    for (name, first) in [("plain", 0), ("layer", 9)] {
+        keep("unpack", name, &[&[first][..], &hostile()?].concat())?;
+    }
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let index = format!(
+        r#"{{"manifests":[{{"digest":"{digest}","size":2,"mediaType":"application/vnd.oci.image.index.v1+json","annotations":{{"org.opencontainers.image.ref.name":"latest"}},"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
+    );
+    keep("oci", "index", index.as_bytes())?;
+    let manifest = format!(r#"{{"config":{{"digest":"{digest}"}},"layers":[{{"digest":"{digest}","size":1}}]}}"#);
+    keep("oci", "manifest", manifest.as_bytes())?;
+    keep("oci", "saved", br#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l/layer.tar"]}]"#)?;
+    keep("oci", "config", br#"{"config":{"Env":["A=b"],"Cmd":null},"rootfs":{"diff_ids":["x"]}}"#)?;
+    keep("oci", "name", format!("localhost:5000/a/b:1@{digest}").as_bytes())?;
     for (name, packet) in dns()? {
         keep("dns", name, &packet)?;
     }
@@ -453,6 +467,42 @@ fn packages() -> Result<Vec<(&'static str, &'static str, [Vec<u8>; 2])>> {
         zst[at] = zstd::encode_all(bytes.as_slice(), 3)?;
     }
     Ok(vec![("plain", "", inner), ("xz", ".xz", xz), ("zst", ".zst", zst)])
+}
+
+/// Every kind of entry, and what leads out of a tree.
+fn hostile() -> Result<Vec<u8>> {
+    use tar::EntryType as Type;
+    let mut archive = tar::Builder::new(Vec::new());
+    for (kind, path, link) in [
+        (Type::Directory, "a/", ""),
+        (Type::Symlink, "out", "../victim"),
+        (Type::Symlink, "abs", "/victim"),
+        (Type::Regular, "out/file", ""),
+        (Type::Link, "hard", "out/file"),
+        (Type::Regular, "lower/.wh.file", ""),
+        (Type::Regular, "lower/.wh..wh..opq", ""),
+        (Type::Fifo, "pipe", ""),
+        (Type::Char, "null", ""),
+        (Type::Regular, "a", ""),
+        (Type::Regular, "a/b", ""),
+    ] {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o755);
+        header.as_gnu_mut().ok_or("a GNU header")?.name[..path.len()].copy_from_slice(path.as_bytes());
+        header.as_gnu_mut().ok_or("a GNU header")?.linkname[..link.len()].copy_from_slice(link.as_bytes());
+        let content: &[u8] = if kind == Type::Regular && !path.contains(".wh.") { b"content" } else { b"" };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        archive.append(&header, content)?;
+    }
+    archive.append_pax_extensions([("SCHILY.xattr.user.note", &b"v"[..]), ("mtime", b"1.5")])?;
+    let sparse = [("GNU.sparse.major", &b"0"[..]), ("GNU.sparse.realsize", b"100"), ("GNU.sparse.map", b"2,3")];
+    archive.append_pax_extensions(sparse)?;
+    let mut header = tar::Header::new_gnu();
+    header.set_size(3);
+    archive.append_data(&mut header, format!("{}/long", "n".repeat(120)), &b"abc"[..])?;
+    Ok(archive.into_inner()?)
 }
 
 /// An `ar` archive as deb(5) wants it.

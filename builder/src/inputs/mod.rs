@@ -5,7 +5,7 @@
 
 pub mod apt;
 pub mod cache;
-pub mod deb;
+pub use ::deb;
 pub mod lock;
 
 use apt::AptError;

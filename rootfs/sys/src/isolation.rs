@@ -17,11 +17,11 @@ pub const MAX_TREES: usize = 200;
 /// `#define OPEN_TREE_CLONE 1`, <linux/mount.h>.
 const OPEN_TREE_CLONE: c_int = 1;
 /// `#define AT_RECURSIVE 0x8000`, <linux/fcntl.h>.
-const AT_RECURSIVE: c_int = 0x8000;
+pub(crate) const AT_RECURSIVE: c_int = 0x8000;
 /// `#define MOVE_MOUNT_F_EMPTY_PATH 0x4` and `MOVE_MOUNT_T_SYMLINKS 0x10`, <linux/mount.h>.
 const MOVE_FLAGS: c_int = 0x4 | 0x10;
 /// `mount_setattr(2)`, Linux 5.12.
-const SYS_MOUNT_SETATTR: c_long = 442;
+pub(crate) const SYS_MOUNT_SETATTR: c_long = 442;
 /// `#define MOUNT_ATTR_RDONLY 0x1`, <linux/mount.h>.
 pub const READ_ONLY: u64 = 0x1;
 /// `#define MOUNT_ATTR_NOSUID 0x2`.
@@ -31,11 +31,11 @@ pub const NO_EXEC: u64 = 0x8;
 
 /// `struct mount_attr`, <linux/mount.h>.
 #[repr(C)]
-struct MountAttributes {
-    set: u64,
-    clear: u64,
-    propagation: u64,
-    user_namespace: u64,
+pub(crate) struct MountAttributes {
+    pub(crate) set: u64,
+    pub(crate) clear: u64,
+    pub(crate) propagation: u64,
+    pub(crate) user_namespace: u64,
 }
 
 /// One step in a new mount namespace.

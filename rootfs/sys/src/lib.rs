@@ -9,6 +9,7 @@ pub mod child;
 pub mod clock;
 pub mod dm;
 pub mod efivar;
+pub mod fork;
 pub mod isolation;
 pub mod message;
 pub mod modules;

@@ -13,6 +13,9 @@ use super::xattr;
 use crate::read_at::ReadAt;
 use std::collections::BTreeMap;
 
+/// `i_flags`: the content is in the inode (Documentation/filesystems/ext4, "Inode Table").
+const INLINE_DATA_FLAG: u32 = 0x1000_0000;
+
 /// An inode as it is on the disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawInode {
@@ -51,6 +54,19 @@ pub struct DirectoryEntry {
     pub inode: u32,
     /// The name; `.` and `..` are among them.
     pub name: Vec<u8>,
+}
+
+/// Neighbouring blocks of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// The first block's place in the file.
+    pub logical: u64,
+    /// The first block's place in the file system.
+    pub physical: u64,
+    /// How many.
+    pub blocks: u64,
+    /// Whether they have content; otherwise they read as zeros.
+    pub written: bool,
 }
 
 /// An image of a file system, open for reading.
@@ -180,6 +196,31 @@ impl<R: ReadAt> Image<R> {
         Ok(found)
     }
 
+    /// Where the content of a file or a long symbolic link is, ascending; what no extent has is a
+    /// hole, and extents may reach past the file's size. None when its blocks are in a map instead.
+    ///
+    /// # Errors
+    /// The extents are malformed, or the content is in the inode (`inline_data`).
+    pub fn extents(&self, inode: &RawInode) -> Result<Option<Vec<Extent>>, ReadError> {
+        if inode.flags & INLINE_DATA_FLAG != 0 {
+            return Err(ReadError::Unsupported { what: "a file with inline_data" });
+        }
+        if inode.flags & EXTENTS_FLAG == 0 {
+            return Ok(None);
+        }
+        let mut extents = Extents { image: self, inode, next: 0, end: None, found: Vec::new() };
+        extents.node(&inode.block, 0, None)?;
+        Ok(Some(extents.found))
+    }
+
+    /// The target of a symbolic link that is short enough to be in its inode, as far as one is.
+    pub fn short_target<'n>(&self, inode: &'n RawInode) -> Option<&'n [u8]> {
+        let is_link = inode.mode & mode::TYPE == mode::SYMLINK;
+        let in_inode = inode.flags & (EXTENTS_FLAG | INLINE_DATA_FLAG) == 0;
+        let length = usize::try_from(inode.size).ok().filter(|length| *length < inode.block.len())?;
+        (is_link && in_inode).then(|| &inode.block[..length])
+    }
+
     /// Reads all names of a directory, in the order of its blocks.
     ///
     /// # Errors
@@ -196,10 +237,11 @@ impl<R: ReadAt> Image<R> {
         if blocks > self.superblock.blocks {
             return Err(ReadError::DirectorySize { number, size: inode.size });
         }
-        let mut extents = Extents { image: self, inode, next: 0, end: blocks, found: Vec::new() };
+        let mut extents = Extents { image: self, inode, next: 0, end: Some(blocks), found: Vec::new() };
         extents.node(&inode.block, 0, None)?;
         let mut entries = Vec::new();
-        for physical in extents.found.into_iter().flatten() {
+        let found = extents.found.into_iter();
+        for physical in found.flat_map(|extent| extent.physical..extent.physical + extent.blocks) {
             self.read_names(inode, physical, entries.is_empty(), &mut entries)?;
         }
         Ok(entries)
@@ -281,9 +323,9 @@ struct Extents<'i, R> {
     inode: &'i RawInode,
     /// The least logical block that may come next.
     next: u64,
-    /// The file's size in blocks.
-    end: u64,
-    found: Vec<std::ops::Range<u64>>,
+    /// A directory's size in blocks. Without one, extents may be unwritten and reach anywhere.
+    end: Option<u64>,
+    found: Vec<Extent>,
 }
 
 impl<R: ReadAt> Extents<'_, R> {
@@ -316,19 +358,22 @@ impl<R: ReadAt> Extents<'_, R> {
                 self.node(&block, offset, Some(child_depth))?;
                 least = least.max(self.next);
             } else {
-                let blocks = match u16_at(4) {
-                    // Beyond 0x8000 it is unwritten, which a directory's blocks never are.
-                    0 | 0x8001.. => return Err(malformed()),
-                    blocks => blocks,
+                let (blocks, written) = match u16_at(4) {
+                    0 => return Err(malformed()),
+                    blocks @ ..=0x8000 => (blocks, true),
+                    // Unwritten, which a directory's blocks never are.
+                    _ if self.end.is_some() => return Err(malformed()),
+                    blocks => (blocks - 0x8000, false),
                 };
                 let start = u32_at(8) | u16_at(6) << 32;
                 let end = start + blocks;
-                if end > self.image.superblock.blocks || logical + blocks > self.end {
+                let is_outside = self.end.is_some_and(|end| logical + blocks > end);
+                if end > self.image.superblock.blocks || is_outside {
                     return Err(ReadError::BlockBounds { number, block: end - 1 });
                 }
                 self.next = logical + blocks;
                 least = self.next;
-                self.found.push(start..end);
+                self.found.push(Extent { logical, physical: start, blocks, written });
             }
         }
         Ok(())

@@ -34,7 +34,7 @@ mod write;
 pub mod xattr;
 
 pub use error::{BadName, Error, PathBytes};
-pub use image::{DirectoryEntry, Image, RawInode};
+pub use image::{DirectoryEntry, Extent, Image, RawInode};
 pub use layout::{Layout, Options, Size};
 pub use read_error::ReadError;
 

@@ -166,6 +166,17 @@ pub fn unpack_data(package: &mut (impl Read + Seek), out: &mut impl Write) -> Re
     unpack(package, "data", DATA_MAX, out)
 }
 
+/// Where a package's data archive lies in it: its first byte and its length. How it is compressed,
+/// its first bytes say.
+///
+/// # Errors
+/// The package is broken.
+pub fn data_member(package: &mut (impl Read + Seek)) -> Result<(u64, u64), DebError> {
+    let members = members(package)?;
+    let data = members.iter().find(|member| member.name.starts_with("data.tar"));
+    data.map(|member| (member.offset, member.length)).ok_or(DebError::NoMember("data"))
+}
+
 /// Lists an unpacked data archive as entries of a file tree, in the archive's order, their
 /// content being slices of the archive. `epoch` caps their times, as SOURCE_DATE_EPOCH does.
 ///

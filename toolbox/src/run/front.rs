@@ -1,0 +1,227 @@
+//! The process in the user's terminal.
+
+use super::terminal::Terminal;
+use super::wire::{self, Event};
+use super::{Doing, RunError, cgroup, code, monitor, remains, seccomp};
+use crate::plan::Plan;
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::{pipe2, read, write};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+/// Signals that are passed on to the command.
+const PASSED: [Signal; 8] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+    Signal::SIGCONT,
+    Signal::SIGALRM,
+];
+
+/// What a command may take to end when its terminal is gone.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Runs a box to its end; gives the command's exit code, 128 and more for a signal.
+///
+/// # Errors
+/// See [`RunError`]. Whatever is returned, nothing of the box is left.
+pub fn run(plan: &Plan) -> Result<u8, RunError> {
+    let filters = seccomp::compile(&plan.seccomp, plan.capabilities)?;
+    let mut mask = SigSet::empty();
+    PASSED.iter().chain([&Signal::SIGWINCH, &Signal::SIGCHLD]).for_each(|signal| mask.add(*signal));
+    mask.thread_block().doing("block signals")?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .doing("make a signalfd")?;
+    let (events, box_events) = wire::pair().doing("make a socket")?;
+    let (control_end, control) = pipe2(OFlag::O_CLOEXEC).doing("make a pipe")?;
+    let terminal =
+        if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
+    let folder = plan.cgroup.as_ref().map(cgroup::folder);
+    nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
+    let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
+        drop((events, control, signals));
+        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
+    };
+    drop((box_events, control_end));
+    let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };
+    let result = front.relay();
+    if let Some(terminal) = &front.terminal {
+        terminal.restore();
+    }
+    // In order, nothing is left by now. If the monitor was killed, its work is done here.
+    drop(front.control);
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(monitor), None);
+    if let Some(folder) = folder {
+        cgroup::remove(&folder).doing("remove the box's cgroup")?;
+    }
+    remains::end_all();
+    result?;
+    front.outcome.unwrap_or(Err(RunError::Killed))
+}
+
+struct Front {
+    events: OwnedFd,
+    control: OwnedFd,
+    signals: SignalFd,
+    terminal: Option<Terminal>,
+    master: Option<OwnedFd>,
+    outcome: Option<Result<u8, RunError>>,
+    /// When the terminal is gone: until when the command may end by itself.
+    deadline: Option<Instant>,
+}
+
+impl Front {
+    /// Until the box is no more.
+    fn relay(&mut self) -> Result<(), RunError> {
+        let mut input_open = true;
+        let mut pending: Vec<u8> = Vec::new();
+        loop {
+            let stdin = io::stdin();
+            let (ready, wanted) = {
+                let mut fds = vec![
+                    PollFd::new(self.events.as_fd(), PollFlags::POLLIN),
+                    PollFd::new(self.signals.as_fd(), PollFlags::POLLIN),
+                ];
+                if let Some(master) = &self.master {
+                    let out = if pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
+                    fds.push(PollFd::new(master.as_fd(), PollFlags::POLLIN | out));
+                    if input_open && pending.is_empty() {
+                        fds.push(PollFd::new(stdin.as_fd(), PollFlags::POLLIN));
+                    }
+                }
+                let left = self.deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                let timeout = left.map_or(PollTimeout::NONE, |left| {
+                    PollTimeout::try_from(left.as_millis() + 1).unwrap_or(PollTimeout::MAX)
+                });
+                match poll(&mut fds, timeout) {
+                    Err(Errno::EINTR) => continue,
+                    Ok(0) => return Ok(()),
+                    other => other.doing("wait")?,
+                };
+                let flags: Vec<PollFlags> =
+                    fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+                let any = |index: usize| flags.get(index).is_some_and(|flags| !flags.is_empty());
+                ([any(0), any(1), any(2), any(3)], flags.get(2).copied().unwrap_or(PollFlags::empty()))
+            };
+            let [event, signal, output, input] = ready;
+            if signal {
+                self.pass_signals();
+            }
+            if output {
+                if wanted.contains(PollFlags::POLLOUT)
+                    && let Some(master) = &self.master
+                    && let Ok(count) = write(master, &pending)
+                {
+                    pending.drain(..count);
+                }
+                if wanted.intersects(PollFlags::POLLIN | PollFlags::POLLHUP | PollFlags::POLLERR)
+                    && !self.show()?
+                {
+                    self.master = None;
+                }
+            }
+            if input {
+                let mut buffer = [0; 4096];
+                match read(stdin.as_fd(), &mut buffer) {
+                    Ok(0) | Err(Errno::EIO) => {
+                        input_open = false;
+                        self.hang_up();
+                    }
+                    Ok(count) => pending.extend(&buffer[..count]),
+                    Err(Errno::EINTR | Errno::EAGAIN) => {}
+                    Err(error) => return Err(error).doing("read from the terminal"),
+                }
+            }
+            if event && !self.take_event()? {
+                // What the terminal still holds.
+                while self.master.is_some() && self.show()? {}
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a message; says whether more may come.
+    fn take_event(&mut self) -> Result<bool, RunError> {
+        match wire::receive(&self.events).doing("hear from the box")? {
+            Event::Terminal(master) => {
+                fcntl(&master, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).doing("prepare the terminal")?;
+                if let Some(terminal) = &self.terminal {
+                    terminal.share_size(&master);
+                    terminal.make_raw().doing("prepare the terminal")?;
+                }
+                self.master = Some(master);
+            }
+            Event::Ended(code) => {
+                self.outcome.get_or_insert(Ok(code));
+            }
+            Event::Failed(code, text) => {
+                self.outcome.get_or_insert(Err(match code {
+                    code::NOT_EXECUTABLE => RunError::NotExecutable(text),
+                    code::NOT_FOUND => RunError::NotFound(text),
+                    _ => RunError::Inside(text),
+                }));
+            }
+            Event::Closed => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Copies what the box's terminal shows; says whether more may come.
+    fn show(&self) -> Result<bool, RunError> {
+        let Some(master) = &self.master else { return Ok(false) };
+        let mut buffer = [0; 16_384];
+        match read(master, &mut buffer) {
+            Ok(0) | Err(Errno::EIO | Errno::EAGAIN) => Ok(false),
+            Err(Errno::EINTR) => Ok(true),
+            Err(error) => Err(error).doing("read from the box's terminal"),
+            Ok(count) => {
+                let mut rest = &buffer[..count];
+                while !rest.is_empty() {
+                    match write(io::stdout(), rest) {
+                        Ok(count) => rest = &rest[count..],
+                        Err(Errno::EINTR) => {}
+                        Err(Errno::EAGAIN) => {
+                            let stdout = io::stdout();
+                            let _ = poll(
+                                &mut [PollFd::new(stdout.as_fd(), PollFlags::POLLOUT)],
+                                PollTimeout::NONE,
+                            );
+                        }
+                        Err(error) => return Err(error).doing("write to the terminal"),
+                    }
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    /// The user's terminal is gone: the command is told, and ended soon if that does not end it.
+    fn hang_up(&mut self) {
+        let _ = write(&self.control, &[Signal::SIGHUP as u8]);
+        self.deadline.get_or_insert(Instant::now() + GRACE);
+    }
+
+    fn pass_signals(&mut self) {
+        while let Ok(Some(info)) = self.signals.read_signal() {
+            let signal = info.ssi_signo as i32;
+            if signal == Signal::SIGWINCH as i32 {
+                if let (Some(terminal), Some(master)) = (&self.terminal, &self.master) {
+                    terminal.share_size(master);
+                }
+            } else if signal == Signal::SIGHUP as i32 && self.terminal.is_some() {
+                self.hang_up();
+            } else if signal != Signal::SIGCHLD as i32 {
+                // A monitor that is gone is seen by the events' end.
+                let _ = write(&self.control, &[signal as u8]);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The first process in the box: makes it, starts the command, and reaps what is left to it.
+
+use super::monitor::code_of;
+use super::{code, remains, root, seccomp, wire};
+use crate::namespace::Namespace;
+use crate::plan::Plan;
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, read};
+use rustix::pty::OpenptFlags;
+use rustix::thread::{CapabilitySet, CapabilitySets};
+use seccompiler::BpfProgram;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// Init's life. `go` is readable when the monitor has done its part, and at its end when the monitor is gone.
+pub(super) fn main(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> ! {
+    let code = match live(plan, filters, go, events) {
+        Ok(code) => code,
+        Err(text) => {
+            wire::failed(events, code::FAILED, &text);
+            code::FAILED
+        }
+    };
+    super::leave(code)
+}
+
+fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> Result<u8, String> {
+    let own = |kind| plan.namespaces.contains(&kind);
+    let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
+    if read(go, &mut [0]) != Ok(1) {
+        super::leave(code::FAILED);
+    }
+    let _ = rustix::thread::set_name(c"toolbox-init");
+    nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
+    if own(Namespace::Cgroup) {
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
+            .map_err(at("make a cgroup namespace"))?;
+    }
+    // Refused where a single id is mapped; there are no groups then that could be used.
+    let _ = nix::unistd::setgroups(&[]);
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    if own(Namespace::Uts) {
+        nix::unistd::sethostname(&plan.host_name).map_err(at("set the host name"))?;
+    }
+    if own(Namespace::Net) {
+        loopback_up().map_err(at("bring the loopback link up"))?;
+    }
+    root::make(plan)?;
+    let slave = if plan.terminal { Some(terminal(events)?) } else { None };
+    let mut mask = SigSet::thread_get_mask().map_err(at("look at the signals"))?;
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block().map_err(at("block signals"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
+    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+        start(plan, filters, slave.as_ref(), events);
+    };
+    drop(slave);
+    let code = attend(command, &signals)?;
+    if !own(Namespace::Pid) {
+        remains::end_all();
+    }
+    wire::ended(events, code);
+    Ok(code)
+}
+
+/// Reaps and passes signals on until the command has ended.
+fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
+    loop {
+        let info = match signals.read_signal() {
+            Ok(Some(info)) => info,
+            Ok(None) | Err(Errno::EINTR) => continue,
+            Err(error) => return Err(format!("hear signals: {error}")),
+        };
+        if info.ssi_signo != Signal::SIGCHLD as u32 {
+            let _ = sys::process::kill(command, info.ssi_signo as i32);
+            continue;
+        }
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            match status {
+                WaitStatus::StillAlive => break,
+                status if status.pid() == Some(Pid::from_raw(command)) => return Ok(code_of(status)),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Makes the box's terminal, sends its outer side to the front, and gives its inner side.
+fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
+    let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
+    let master = rustix::fs::open("/dev/ptmx", flags, rustix::fs::Mode::empty())
+        .map_err(|error| format!("open /dev/ptmx: {error}"))?;
+    rustix::pty::unlockpt(&master).map_err(|error| format!("unlock the terminal: {error}"))?;
+    let slave = rustix::pty::ioctl_tiocgptpeer(
+        &master,
+        OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC,
+    )
+    .map_err(|error| format!("open the terminal: {error}"))?;
+    wire::terminal(events, &master).map_err(|error| format!("send the terminal: {error}"))?;
+    Ok(slave)
+}
+
+/// The command's process, up to the command.
+fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
+    let code = match execute(plan, filters, slave) {
+        Failure::Step(text) => {
+            wire::failed(events, code::FAILED, &text);
+            code::FAILED
+        }
+        Failure::Command(error) => {
+            let name = plan.command.first().map_or("", String::as_str);
+            let code =
+                if error.kind() == io::ErrorKind::NotFound { code::NOT_FOUND } else { code::NOT_EXECUTABLE };
+            wire::failed(events, code, &format!("{name}: {error}"));
+            code
+        }
+    };
+    super::leave(code)
+}
+
+enum Failure {
+    Step(String),
+    Command(io::Error),
+}
+
+impl<E: std::fmt::Display> From<(&str, E)> for Failure {
+    fn from((doing, error): (&str, E)) -> Self {
+        Self::Step(format!("{doing}: {error}"))
+    }
+}
+
+fn execute(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Failure {
+    match prepare(plan, filters, slave) {
+        Err(failure) => failure,
+        Ok(mut command) => Failure::Command(command.exec()),
+    }
+}
+
+fn prepare(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Result<Command, Failure> {
+    nix::unistd::setsid().map_err(|error| ("make a session", error))?;
+    SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error))?;
+    if let Some(slave) = slave {
+        rustix::process::ioctl_tiocsctty(slave).map_err(|error| ("take the terminal", error))?;
+        rustix::stdio::dup2_stdin(slave).map_err(|error| ("take the terminal", error))?;
+        rustix::stdio::dup2_stdout(slave).map_err(|error| ("take the terminal", error))?;
+        rustix::stdio::dup2_stderr(slave).map_err(|error| ("take the terminal", error))?;
+    }
+    sys::fork::close_on_exec().map_err(|error| ("keep descriptors back", error))?;
+    nix::unistd::chdir(&plan.working_dir)
+        .map_err(|error| Failure::Step(format!("--workdir {}: {error}", plan.working_dir.display())))?;
+    let keep = plan.capabilities.0;
+    for one in CapabilitySet::all().iter().filter(|one| !keep.contains(*one)) {
+        // EINVAL: newer than the kernel.
+        let _ = rustix::thread::remove_capability_from_bounding_set(one);
+    }
+    let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
+    let have = rustix::thread::capabilities(None).map_err(|error| ("look at the capabilities", error))?;
+    let sets = CapabilitySets {
+        effective: sets.effective & have.permitted,
+        permitted: sets.permitted & have.permitted,
+        ..sets
+    };
+    rustix::thread::set_capabilities(None, sets).map_err(|error| ("set the capabilities", error))?;
+    rustix::thread::set_no_new_privs(true).map_err(|error| ("forbid new privileges", error))?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| ("follow init", error))?;
+    seccomp::apply(filters).map_err(|error| ("filter the system calls", error))?;
+    let name = plan.command.first().map_or("", String::as_str);
+    let mut command = Command::new(name);
+    command.args(&plan.command[1..]).env_clear().envs(&plan.environment);
+    if is_shell(plan) {
+        // A login shell reads the image's profile.
+        command.arg0(format!("-{}", name.rsplit('/').next().unwrap_or(name)));
+    }
+    Ok(command)
+}
+
+fn is_shell(plan: &Plan) -> bool {
+    plan.terminal && plan.command.len() == 1 && plan.environment.get("SHELL") == plan.command.first()
+}
+
+/// `RTM_NEWLINK` for link 1 with `IFF_UP`, rtnetlink(7).
+fn loopback_up() -> nix::Result<()> {
+    use nix::libc::{IFF_UP, NLM_F_REQUEST, RTM_NEWLINK};
+    use nix::sys::socket::{AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, send, socket};
+    let socket =
+        socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::NetlinkRoute)?;
+    let mut message = [0_u8; 32];
+    message[..4].copy_from_slice(&32_u32.to_ne_bytes());
+    message[4..6].copy_from_slice(&RTM_NEWLINK.to_ne_bytes());
+    message[6..8].copy_from_slice(&(NLM_F_REQUEST as u16).to_ne_bytes());
+    message[20..24].copy_from_slice(&1_i32.to_ne_bytes());
+    for place in [24, 28] {
+        message[place..place + 4].copy_from_slice(&(IFF_UP as u32).to_ne_bytes());
+    }
+    send(socket.as_raw_fd(), &message, MsgFlags::empty()).map(drop)
+}

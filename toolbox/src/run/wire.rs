@@ -1,0 +1,61 @@
+//! What the box tells the front: messages on a SEQPACKET socket.
+
+use nix::sys::socket::{
+    AddressFamily, ControlMessage, MsgFlags, SockFlag, SockType, send, sendmsg, socketpair,
+};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+
+/// A message.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The box's terminal, its outer side.
+    Terminal(OwnedFd),
+    /// The command ended: its exit code, 128 and more for a signal.
+    Ended(u8),
+    /// Something failed; with the exit code that says so.
+    Failed(u8, String),
+    /// Nobody is there any more who could send.
+    Closed,
+}
+
+/// The longest message.
+const LONGEST: usize = 4096;
+
+/// Both ends: the front's, and the box's.
+pub(super) fn pair() -> nix::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::Unix, SockType::SeqPacket, None, SockFlag::SOCK_CLOEXEC)
+}
+
+/// Sends a terminal.
+pub(super) fn terminal(socket: &impl AsFd, master: &OwnedFd) -> nix::Result<()> {
+    let rights = [master.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&rights)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(b"t")], &control, MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
+}
+
+/// Says how the command ended. The front may be gone: then nobody needs to know.
+pub(super) fn ended(socket: &impl AsFd, code: u8) {
+    let _ = send(socket.as_fd().as_raw_fd(), &[b'e', code], MsgFlags::MSG_NOSIGNAL);
+}
+
+/// Says what failed, likewise.
+pub(super) fn failed(socket: &impl AsFd, code: u8, text: &str) {
+    let mut message = vec![b'f', code];
+    message.extend(text.bytes().take(LONGEST - 2));
+    let _ = send(socket.as_fd().as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL);
+}
+
+/// The next message; waits for it.
+pub(super) fn receive(socket: &impl AsFd) -> io::Result<Event> {
+    let mut buffer = [0; LONGEST];
+    let mut message = sys::message::receive(socket.as_fd(), &mut buffer)?;
+    Ok(match &buffer[..message.count] {
+        [] => Event::Closed,
+        [b't'] => Event::Terminal(message.descriptors.pop().ok_or(io::ErrorKind::InvalidData)?),
+        [b'e', code] => Event::Ended(*code),
+        [b'f', code, text @ ..] => Event::Failed(*code, String::from_utf8_lossy(text).into_owned()),
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    })
+}

@@ -1,0 +1,73 @@
+//! Real boxes, as root and as a user, of a root that has only busybox in it.
+//!
+//! Needs root, and Debian's busybox-static.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
+mod leaks;
+mod sight;
+mod sources;
+mod streams;
+mod terminal;
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+/// A user without name, ranges or rights.
+const NOBODY: u32 = 54_321;
+
+/// A root with busybox.
+struct Root(TempDir);
+
+impl Root {
+    fn new() -> Self {
+        assert!(nix::unistd::geteuid().is_root(), "run as root");
+        let folder = tempfile::Builder::new().prefix("toolbox-test-").tempdir_in("/var/tmp").unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        fs::create_dir(folder.path().join("bin")).unwrap();
+        fs::copy("/bin/busybox", folder.path().join("bin/busybox")).expect("install busybox-static");
+        let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
+        for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
+            symlink("busybox", folder.path().join("bin").join(applet)).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// `toolbox run OPTIONS --from ROOT -- COMMAND`.
+    fn command(&self, options: &[&str], command: &[&str]) -> Command {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_toolbox"));
+        run.arg("run").args(options).arg("--from").arg(self.path()).arg("--").args(command);
+        run
+    }
+
+    fn run(&self, options: &[&str], command: &[&str]) -> Output {
+        self.command(options, command).output().unwrap()
+    }
+
+    /// What a shell script in the box says; it must end well.
+    fn says(&self, options: &[&str], script: &str) -> String {
+        said(&self.run(options, &["sh", "-c", script]))
+    }
+
+    /// The same as a user who is not root.
+    fn says_to_user(&self, options: &[&str], script: &str) -> String {
+        said(&self.command(options, &["sh", "-c", script]).uid(NOBODY).gid(NOBODY).output().unwrap())
+    }
+}
+
+fn said(output: &Output) -> String {
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn complaint(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
