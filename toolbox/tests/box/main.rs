@@ -43,8 +43,14 @@ impl Root {
 
     /// `toolbox run OPTIONS --from ROOT -- COMMAND`.
     fn command(&self, options: &[&str], command: &[&str]) -> Command {
-        let mut run = Command::new(env!("CARGO_BIN_EXE_toolbox"));
-        run.arg("run").args(options).arg("--from").arg(self.path()).arg("--").args(command);
+        // nohup, or a shell in the background, makes its programs ignore signals.
+        let mut run = Command::new("env");
+        run.args(["--default-signal", env!("CARGO_BIN_EXE_toolbox"), "run"])
+            .args(options)
+            .arg("--from")
+            .arg(self.path())
+            .arg("--")
+            .args(command);
         run
     }
 

@@ -28,8 +28,8 @@ impl Person {
         tcsetwinsize(&outer, size).unwrap();
         let stream = || Stdio::from(inner.try_clone().unwrap());
         // util-linux's setsid gives the terminal to its program.
-        let child = Command::new("setsid")
-            .args(["--ctty", "--wait", env!("CARGO_BIN_EXE_toolbox"), "--from"])
+        let child = Command::new("env")
+            .args(["--default-signal", "setsid", "--ctty", "--wait", env!("CARGO_BIN_EXE_toolbox"), "--from"])
             .arg(root.path())
             .env("PS1", "ignored")
             .stdin(stream())

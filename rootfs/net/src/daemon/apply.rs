@@ -384,16 +384,18 @@ fn forget_what_is_gone(state: &mut State, kernel: &mut crate::netlink::Handle) -
         let rules = kernel.rules()?;
         state.ours.rules.retain(|ours| rules.iter().any(|found| ours.is(found)));
     }
-    let routes = kernel.routes()?;
-    state.ours.routes.retain(|ours| {
-        routes.iter().any(|(link, found)| {
-            (*link == index || !ours.kind.has_link())
+    let mut there = vec![false; state.ours.routes.len()];
+    kernel.each_route(|link, found| {
+        for (ours, there) in state.ours.routes.iter().zip(&mut there) {
+            *there |= (link == index || !ours.kind.has_link())
                 && found.destination == ours.destination
                 && found.table == ours.table
                 && found.metric == ours.metric
-                && found.gateway == ours.gateway
-        })
-    });
+                && found.gateway == ours.gateway;
+        }
+    })?;
+    let mut there = there.into_iter();
+    state.ours.routes.retain(|_| there.next().unwrap_or(false));
     Ok(())
 }
 

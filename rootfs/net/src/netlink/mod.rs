@@ -85,14 +85,17 @@ impl Handle {
         Ok(all)
     }
 
-    /// All routes that this service could have made, with their links.
+    /// Shows all routes that this service could have made, with their links, one by one: routers make as many
+    /// as they like.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn routes(&mut self) -> io::Result<Vec<(u32, Route)>> {
-        let mut all = Vec::new();
-        self.ask(message::list_routes(), |found| all.extend(message::parse_route(found.body)))?;
-        Ok(all)
+    pub fn each_route(&mut self, mut take: impl FnMut(u32, &Route)) -> io::Result<()> {
+        self.ask(message::list_routes(), |found| {
+            if let Some((link, route)) = message::parse_route(found.body) {
+                take(link, &route);
+            }
+        })
     }
 
     /// All rules that this service could have made.
