@@ -66,43 +66,6 @@ impl Person {
 }
 
 #[test]
-fn a_shell_has_a_terminal_with_size_jobs_and_signals() {
-    let root = Root::new();
-    let mut person = Person::start(&root);
-    // Each line is typed at a prompt: a shell may drop what is typed ahead.
-    person.sees("# ");
-    assert!(!person.is_cooked(), "the outer terminal is raw meanwhile");
-    person.types("tty; stty size\n");
-    person.sees("/dev/pts/0\r\n33 111\r\n");
-    person.sees("# ");
-    person.types("sh -c 'trap \"stty size; exit\" WINCH; echo V$((1+1))V; while :; do sleep 0.1; done'\n");
-    person.sees("V2V");
-    tcsetwinsize(&person.outer, Winsize { ws_row: 20, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
-    person.sees("20 70\r\n");
-    person.sees("# ");
-    // Ctrl-C ends the command and not the shell.
-    person.types("sh -c 'echo W$((1+1))W; sleep 1000'\n");
-    person.sees("W2W");
-    person.types("\x03");
-    person.sees("# ");
-    person.types("echo X$?X\n");
-    person.sees("X130X");
-    person.sees("# ");
-    // Ctrl-Z stops a job.
-    person.types("sh -c 'echo Y$((1+1))Y; sleep 1000'\n");
-    person.sees("Y2Y");
-    person.types("\x1a");
-    person.sees("Stopped");
-    person.sees("# ");
-    person.types("kill -9 %1; wait; echo Z$((1+1))Z\n");
-    person.sees("Z2Z");
-    person.sees("# ");
-    person.types("exit 9\n");
-    assert_eq!(person.child.wait().unwrap().code(), Some(9));
-    assert!(person.is_cooked());
-}
-
-#[test]
 fn the_terminal_is_as_it_was_whatever_kills_the_front() {
     let root = Root::new();
     let mut person = Person::start(&root);
