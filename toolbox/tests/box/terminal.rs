@@ -59,10 +59,65 @@ impl Person {
         self.seen.drain(..end);
     }
 
+    /// Waits for the end, and tells the exit code.
+    fn leaves(&mut self) -> i32 {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().unwrap();
+            }
+            let mut fds = [PollFd::new(self.outer.as_fd(), PollFlags::POLLIN)];
+            if poll(&mut fds, 50_u16) == Ok(1) {
+                let mut buffer = [0; 4096];
+                let count = self.outer.read(&mut buffer).unwrap_or(0);
+                self.seen.push_str(&String::from_utf8_lossy(&buffer[..count]));
+            }
+            assert!(std::time::Instant::now() < deadline, "it does not end: {:?}", self.seen);
+        }
+    }
+
     fn is_cooked(&self) -> bool {
         let flags = tcgetattr(self.inner.as_fd()).unwrap().local_flags;
         flags.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
     }
+}
+
+#[test]
+fn a_shell_has_a_terminal_with_size_jobs_and_signals() {
+    let root = Root::new();
+    let mut person = Person::start(&root);
+    // Each line is typed at a prompt: a shell may drop what is typed ahead.
+    person.sees("# ");
+    assert!(!person.is_cooked(), "the outer terminal is raw meanwhile");
+    person.types("tty; stty size\n");
+    person.sees("/dev/pts/0\r\n33 111\r\n");
+    person.sees("# ");
+    person.types("sh -c 'trap \"stty size; exit\" WINCH; echo V$((1+1))V; while :; do sleep 0.1; done'\n");
+    person.sees("V2V");
+    tcsetwinsize(&person.outer, Winsize { ws_row: 20, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    person.sees("20 70\r\n");
+    person.sees("# ");
+    // Ctrl-C ends the command and not the shell.
+    person.types("sh -c 'echo W$((1+1))W; sleep 1000'\n");
+    person.sees("W2W");
+    person.types("\x03");
+    person.sees("# ");
+    person.types("echo X$?X\n");
+    person.sees("X130X");
+    person.sees("# ");
+    // Ctrl-Z stops a job, and it goes on in the foreground.
+    let job = "trap \"echo C$((1+1))C; exit\" CONT; echo Y$((1+1))Y; while :; do sleep 0.1; done";
+    person.types(&format!("sh -c '{job}'\n"));
+    person.sees("Y2Y");
+    person.types("\x1a");
+    person.sees("Stopped");
+    person.sees("# ");
+    person.types("fg\n");
+    person.sees("C2C");
+    person.sees("# ");
+    person.types("exit 9\n");
+    assert_eq!(person.leaves(), 9);
+    assert!(person.is_cooked());
 }
 
 #[test]
