@@ -13,14 +13,14 @@ mod terminal;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
 /// A user without name, ranges or rights.
 const NOBODY: u32 = 54_321;
 
-/// A root with busybox.
+/// A root with busybox, and beside it the program, where every user can start it.
 struct Root(TempDir);
 
 impl Root {
@@ -28,24 +28,28 @@ impl Root {
         assert!(nix::unistd::geteuid().is_root(), "run as root");
         let folder = tempfile::Builder::new().prefix("toolbox-test-").tempdir_in("/var/tmp").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        fs::create_dir(folder.path().join("bin")).unwrap();
-        fs::copy("/bin/busybox", folder.path().join("bin/busybox")).expect("install busybox-static");
+        fs::copy(env!("CARGO_BIN_EXE_toolbox"), folder.path().join("toolbox")).unwrap();
+        let bin = folder.path().join("root/bin");
+        fs::create_dir_all(&bin).unwrap();
+        fs::copy("/bin/busybox", bin.join("busybox")).expect("install busybox-static");
         let applets = Command::new("/bin/busybox").arg("--list").output().unwrap().stdout;
         for applet in String::from_utf8(applets).unwrap().lines().filter(|name| *name != "busybox") {
-            symlink("busybox", folder.path().join("bin").join(applet)).unwrap();
+            symlink("busybox", bin.join(applet)).unwrap();
         }
         Self(folder)
     }
 
-    fn path(&self) -> &Path {
-        self.0.path()
+    fn path(&self) -> PathBuf {
+        self.0.path().join("root")
     }
 
     /// `toolbox run OPTIONS --from ROOT -- COMMAND`.
     fn command(&self, options: &[&str], command: &[&str]) -> Command {
         // nohup, or a shell in the background, makes its programs ignore signals.
         let mut run = Command::new("env");
-        run.args(["--default-signal", env!("CARGO_BIN_EXE_toolbox"), "run"])
+        run.arg("--default-signal")
+            .arg(self.0.path().join("toolbox"))
+            .arg("run")
             .args(options)
             .arg("--from")
             .arg(self.path())
