@@ -1,4 +1,4 @@
-//! Changing the size of what is on a disk while it is in use.
+//! Changing the size of what is on a disk while it is in use, and how it is read.
 
 use std::fs::File;
 use std::io;
@@ -29,6 +29,8 @@ struct BlkpgPartition {
 mod ioctl {
     // #define BLKPG _IO(0x12,105)
     nix::ioctl_write_ptr_bad!(blkpg, nix::request_code_none!(0x12, 105), super::BlkpgIoctlArg);
+    // #define BLKRASET _IO(0x12,98)
+    nix::ioctl_write_int_bad!(blkraset, nix::request_code_none!(0x12, 98));
     // #define EXT4_IOC_RESIZE_FS _IOW('f', 16, __u64)
     nix::ioctl_write_ptr!(ext4_resize_fs, b'f', 16, u64);
 }
@@ -56,6 +58,18 @@ pub fn resize_partition(disk: &File, number: u32, start: u64, length: u64) -> io
     // SAFETY: the argument points at a struct blkpg_partition of the length given; both outlive the
     // call, and the kernel only reads them.
     unsafe { ioctl::blkpg(disk.as_raw_fd(), &raw const argument) }?;
+    Ok(())
+}
+
+/// Sets how many bytes of a block device the kernel reads at once beyond what is asked for, for all files
+/// of it that are opened from now on. A multiple of 512.
+///
+/// # Errors
+/// The kernel's: `EACCES` without `CAP_SYS_ADMIN`.
+pub fn set_read_ahead(device: &File, bytes: u32) -> io::Result<()> {
+    let sectors = bytes.div_ceil(512).try_into().map_err(|_| io::ErrorKind::InvalidInput)?;
+    // SAFETY: the argument is the number itself.
+    unsafe { ioctl::blkraset(device.as_raw_fd(), sectors) }?;
     Ok(())
 }
 

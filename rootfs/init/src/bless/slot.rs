@@ -7,12 +7,17 @@ use std::io::Read;
 use std::path::Path;
 
 const PIECE: usize = 1 << 20;
+/// The kernel's own default (`VM_READAHEAD_PAGES`).
+const READ_AHEAD_BYTES: u32 = 128 << 10;
 
 /// Reads every block of the device that the root is on. What was read is dropped from memory, for
-/// nobody asked for it.
+/// nobody asked for it. The boot is over: from now on whole files are read more often than pages here
+/// and there, so stage 1's short read-ahead of the device ends.
 pub(super) fn read_through() -> Result<(), BlessError> {
     let device = sys::mount::device_of(Path::new("/")).map_err(BlessError::NoSlot)?;
     let mut file = File::open(&device).map_err(BlessError::file("open", &device))?;
+    sys::block::set_read_ahead(&file, READ_AHEAD_BYTES)
+        .map_err(BlessError::file("set the read-ahead of", &device))?;
     let mut piece = vec![0; PIECE];
     let mut done = 0;
     loop {
