@@ -35,7 +35,7 @@ fn assert_gone(root: &Root) {
 }
 
 /// The cgroup of a front, when it has one.
-fn cgroup(front: u32) -> Option<std::path::PathBuf> {
+fn cgroup(front: u32) -> Option<PathBuf> {
     let mounts = sys::mount::mounts().unwrap();
     let mount = mounts.iter().find(|mount| mount.fs_type == "cgroup2")?;
     Some(mount.target.join(format!("toolbox-{front}")))
