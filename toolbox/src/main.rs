@@ -1,7 +1,8 @@
 //! The `toolbox` command.
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -9,15 +10,35 @@ use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
-use toolbox::{facts, plan, run};
+use toolbox::{config, facts, plan, run};
 use toolbox_store::{Held, Progress, Stage, StoreError};
 
 /// Shorter waits need no words.
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let line: Vec<OsString> = std::env::args_os().collect();
+    // What is wrong with the line is said before what is wrong with a file.
+    let cli = Cli::parse_from(&line);
+    if let Some(Verb::Completions { shell }) = cli.verb {
+        clap_complete::generate(shell, &mut Cli::command(), "toolbox", &mut std::io::stdout());
+        return ExitCode::SUCCESS;
+    }
+    if let Some(Verb::Man) = cli.verb {
+        return match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => fail(1, &error, None),
+        };
+    }
     let environment: BTreeMap<String, String> = std::env::vars().collect();
+    let defaults = match config::load(&environment) {
+        Ok(defaults) => defaults,
+        Err(error) => return fail(code::FAILED, &error, None),
+    };
+    let cli = Cli::parse_from(config::insert(&line, &defaults.options));
+    if std::io::stderr().is_terminal() {
+        defaults.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
+    }
     let is_root = nix::unistd::geteuid().is_root();
     let open = || Images::open(is_root, &environment, cli.options.insecure_registry.clone());
     let done = match cli.verb {
@@ -28,6 +49,7 @@ fn main() -> ExitCode {
         }
         Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
         Some(Verb::Rm { images: names }) => open().and_then(|images| remove(&images, &names)),
+        Some(Verb::Completions { .. } | Verb::Man) => Ok(()),
         Some(Verb::Gc) => open().and_then(|images| collect(&images)),
     };
     match done {

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 /// Exit codes: the command's own, 128 and the number of the signal that ended it; 125 when toolbox itself
 /// failed, 126 when the command cannot be executed, 127 when it is not there, 2 for a wrong command line.
 #[derive(Debug, Parser)]
-#[command(name = "toolbox", version, args_conflicts_with_subcommands = true)]
+#[command(name = "toolbox", version, args_conflicts_with_subcommands = true, args_override_self = true)]
 pub struct Cli {
     /// What to do; without it, an interactive shell.
     #[command(subcommand)]
@@ -55,6 +55,14 @@ pub enum Verb {
     },
     /// Removes images without a name, and what interrupted unpackings left.
     Gc,
+    /// Prints completions for a shell: `source <(toolbox completions bash)`.
+    Completions {
+        /// Which.
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page: `toolbox man | man -l -`.
+    Man,
 }
 
 /// By task: what of the host a box has.

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
+mod config;
 mod leaks;
 mod sight;
 mod sources;
@@ -51,6 +52,8 @@ impl Root {
             .arg(self.0.path().join("toolbox"))
             .arg("run")
             .args(options)
+            // What whoever runs the tests has set down for itself is not theirs.
+            .env("TOOLBOX_CONFIG", "")
             .arg("--from")
             .arg(self.path())
             .arg("--")
