@@ -1,6 +1,7 @@
 //! What of the host a plan depends on, as plain data.
 
 use crate::namespace::Namespace;
+use crate::target::{self, Target};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -49,6 +50,8 @@ pub struct Facts {
     pub files: BTreeMap<&'static str, Vec<u8>>,
     /// Mount points of the host, with their types, that hold files of its own: neither /proc nor the like.
     pub trees: Vec<PathBuf>,
+    /// The process whose namespaces are to be joined.
+    pub target: Option<Target>,
 }
 
 /// What of an image a plan depends on.
@@ -97,6 +100,20 @@ pub fn gather(environment: BTreeMap<String, String>, terminal: bool) -> Facts {
             .filter_map(|name| Some((name, fs::read(Path::new("/etc").join(name)).ok()?)))
             .collect(),
         trees: trees(&mounts),
+        target: None,
+    }
+}
+
+impl Facts {
+    /// Looks for the process that `--target` names.
+    ///
+    /// # Errors
+    /// See [`target::find`].
+    pub fn with_target(mut self, name: &str) -> Result<Self, String> {
+        let mounts = sys::mount::mounts().unwrap_or_default();
+        let cgroups = mounts.into_iter().filter(|mount| mount.fs_type == "cgroup2").map(|mount| mount.target);
+        self.target = Some(target::find(name, &cgroups.collect::<Vec<_>>())?);
+        Ok(self)
     }
 }
 

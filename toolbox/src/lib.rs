@@ -12,3 +12,4 @@ pub mod namespace;
 pub mod options;
 pub mod plan;
 pub mod run;
+pub mod target;

@@ -92,7 +92,13 @@ fn start(
         Ok(found) => found,
         Err(error) => return fail(code::FAILED, &error, error.hint()),
     };
-    let facts = facts::gather(environment.clone(), terminal);
+    let mut facts = facts::gather(environment.clone(), terminal);
+    if let Some(name) = &options.target {
+        facts = match facts.with_target(name) {
+            Ok(facts) => facts,
+            Err(why) => return fail(code::FAILED, &why, None),
+        };
+    }
     let plan = match plan::decide(options, command, &facts, &image) {
         Ok(plan) => plan,
         Err(refusal) => return fail(code::FAILED, &refusal, None),

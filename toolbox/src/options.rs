@@ -154,6 +154,9 @@ pub struct Options {
     /// The working folder.
     #[arg(long, short, value_name = "FOLDER")]
     pub workdir: Option<PathBuf>,
+    /// Joins the processes, network, IPC and host name of a process or a unit's; its files are at /media/target.
+    #[arg(long, value_name = "UNIT|PID")]
+    pub target: Option<String>,
     /// Prints what would be done, and does nothing.
     #[arg(long)]
     pub explain: bool,

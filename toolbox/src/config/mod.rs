@@ -18,7 +18,7 @@ const SIZE_MAX: u64 = 64 << 10;
 /// Names another file than the usual ones; empty: none.
 const VARIABLE: &str = "TOOLBOX_CONFIG";
 /// Options that say what is done with a box and not what it is.
-const NOT_FOR_FILES: [&str; 3] = ["explain", "json", "help"];
+const NOT_FOR_FILES: [&str; 4] = ["explain", "json", "help", "target"];
 
 /// What the files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,12 +5,18 @@ use crate::capabilities::Capabilities;
 use crate::facts::{Facts, Image};
 use crate::namespace::Namespace;
 use crate::options::{Filter, Options, Profile};
+use crate::target::Target;
 use rustix::thread::CapabilitySet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Where the host's root is in a box.
 const HOST: &str = "/media/root";
+/// Where the root of the process is whose namespaces are joined.
+const TARGET: &str = "/media/target";
+/// What is joined of a process. Its mounts would hide the box's tools, and a cgroup is the box's own.
+const JOINED: [Namespace; 5] =
+    [Namespace::Uts, Namespace::Ipc, Namespace::Pid, Namespace::Net, Namespace::User];
 /// Variables of the caller that a box has too, and prefixes of such.
 const CARRIED: [&str; 14] = [
     "TERM",
@@ -48,6 +54,14 @@ pub enum Refusal {
     /// What a user cannot have.
     #[error("--profile {0} needs root: the host's {1} cannot be given to a user namespace")]
     NeedsRoot(&'static str, &'static str),
+    /// A namespace of a process, for a user.
+    #[error("--target {0}: its {1} namespace can be joined by root alone; leave it out: --share {1}")]
+    NotJoined(String, Namespace),
+    /// New processes' numbers below another's.
+    #[error(
+        "--target {0}: its user namespace has no pid namespace of the box's own below it; leave out --unshare pid"
+    )]
+    NoOwnPids(String),
     /// A limit without a cgroup or its controller.
     #[error("--{limit} cannot be kept to: {why}")]
     NoLimit {
@@ -73,11 +87,20 @@ pub enum Refusal {
 /// See [`Refusal`]: whatever is asked for is in the plan, or there is none.
 pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Image) -> Result<Plan, Refusal> {
     let mut notes = Vec::new();
-    let namespaces = namespaces(options, facts)?;
+    let target = facts.target.as_ref().filter(|_| options.target.is_some());
+    let (namespaces, joined) = namespaces(options, facts, target)?;
     let own = |kind| namespaces.contains(&kind);
     let capabilities = capabilities(options);
     let ids = own(Namespace::User).then(|| ids(facts, &mut notes));
     let host_name = host_name(&facts.host_name);
+    if let Some(target) = target
+        && target_root(target, facts, &joined, true).is_none()
+    {
+        notes.push(format!(
+            "the files of {} cannot be shown at {TARGET}: its mounts are another's",
+            target.name
+        ));
+    }
     let command = if command.is_empty() {
         vec![image.shell.clone().ok_or_else(|| Refusal::NoShell(image.name.clone()))?]
     } else {
@@ -91,7 +114,7 @@ pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Imag
     Ok(Plan {
         image: image.name.clone(),
         ids,
-        steps: steps(options, facts, image, &namespaces, &host_name)?,
+        steps: steps(options, facts, image, &namespaces, &joined, &host_name)?,
         host_name,
         capabilities,
         cgroup: cgroup(options, facts, &mut notes)?,
@@ -105,18 +128,31 @@ pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Imag
         terminal: facts.terminal,
         command,
         namespaces,
+        joined,
+        target: target.cloned(),
         notes,
     })
 }
 
-fn namespaces(options: &Options, facts: &Facts) -> Result<Vec<Namespace>, Refusal> {
+/// The box's own, and those that it joins.
+fn namespaces(
+    options: &Options,
+    facts: &Facts,
+    target: Option<&Target>,
+) -> Result<(Vec<Namespace>, Vec<Namespace>), Refusal> {
     use Namespace::{Cgroup, Ipc, Mount, Net, Pid, User, Uts};
     let mut own: BTreeSet<Namespace> = [Mount, Uts, Cgroup, Ipc, Pid].into();
     if matches!(options.profile, Profile::Process | Profile::All) {
         own.remove(&Pid);
         own.remove(&Ipc);
     }
-    if facts.uid != 0 {
+    let mut joined = BTreeSet::new();
+    if let Some(target) = target {
+        // What it has of the host's is the host's here too.
+        own.retain(|kind| !JOINED.contains(kind));
+        joined.extend(JOINED.into_iter().filter(|kind| target.others.contains(kind)));
+    }
+    if facts.uid != 0 && !joined.contains(&User) {
         own.insert(User);
     }
     if let Some(both) = options.share.iter().find(|kind| options.unshare.contains(kind)) {
@@ -126,17 +162,29 @@ fn namespaces(options: &Options, facts: &Facts) -> Result<Vec<Namespace>, Refusa
         match kind {
             Mount => return Err(Refusal::AlwaysOwn(Mount)),
             User if facts.uid != 0 => return Err(Refusal::NeedsUser),
-            kind => own.remove(kind),
+            kind => {
+                joined.remove(kind);
+                own.remove(kind)
+            }
         };
     }
     own.extend(&options.unshare);
+    joined.retain(|kind| !own.contains(kind));
+    if let Some(target) = target {
+        if let Some(kind) = joined.iter().find(|_| facts.uid != 0 && !joined.contains(&User)) {
+            return Err(Refusal::NotJoined(target.name.clone(), *kind));
+        }
+        if joined.contains(&User) && own.contains(&Pid) {
+            return Err(Refusal::NoOwnPids(target.name.clone()));
+        }
+    }
     // Links and devices belong to the host's user namespace.
-    let foreign = own.contains(&User);
+    let foreign = own.contains(&User) || joined.contains(&User);
     match options.profile {
         Profile::Net if foreign && !own.contains(&Net) => Err(Refusal::NeedsRoot("net", "network")),
         Profile::Disk if foreign => Err(Refusal::NeedsRoot("disk", "block devices")),
         Profile::All if foreign => Err(Refusal::NeedsRoot("all", "network and devices")),
-        _ => Ok(own.into_iter().collect()),
+        _ => Ok((own.into_iter().collect(), joined.into_iter().collect())),
     }
 }
 
@@ -148,6 +196,12 @@ fn capabilities(options: &Options) -> Capabilities {
         Profile::Disk => of(CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_RAWIO | CapabilitySet::MKNOD),
         Profile::Process => of(CapabilitySet::SYS_PTRACE | CapabilitySet::SYS_NICE | CapabilitySet::SYSLOG),
         Profile::All => Capabilities::ALL,
+    };
+    // Whoever looks at a process traces it.
+    let profile = if options.target.is_some() {
+        profile.with(Capabilities(CapabilitySet::SYS_PTRACE))
+    } else {
+        profile
     };
     let union = |list: &[Capabilities]| list.iter().fold(Capabilities::NONE, |all, one| all.with(*one));
     profile.without(union(&options.cap_drop)).with(union(&options.cap_add))
@@ -244,8 +298,11 @@ fn steps(
     facts: &Facts,
     image: &Image,
     namespaces: &[Namespace],
+    joined: &[Namespace],
     host_name: &str,
 ) -> Result<Vec<Step>, Refusal> {
+    // Seen through what the kernel makes for it: another's than the host's.
+    let apart = |kind| namespaces.contains(&kind) || joined.contains(&kind);
     let own = |kind| namespaces.contains(&kind);
     let all = options.profile == Profile::All;
     let folder = |path: &str, mode| Step::Folder { path: path.into(), mode };
@@ -267,17 +324,28 @@ fn steps(
         folder(HOST, 0o755),
         Step::Link { path: "/run/host".into(), to: HOST.into() },
     ];
+    let target = facts.target.as_ref().filter(|_| options.target.is_some());
+    let of_target = target.and_then(|target| target_root(target, facts, joined, !all));
+    match &of_target {
+        Some(link @ Step::Link { .. }) => steps.push(link.clone()),
+        Some(_) => steps.push(folder(TARGET, 0o755)),
+        None => {}
+    }
     for (name, content) in &facts.files {
         let mut content = content.clone();
         match *name {
             "resolv.conf" if own(Namespace::Net) => continue,
+            "resolv.conf" if joined.contains(&Namespace::Net) => {
+                content =
+                    facts.target.as_ref().and_then(|target| target.resolv_conf.clone()).unwrap_or_default();
+            }
             "hosts" => content.extend(format!("127.0.1.1 {host_name}\n").bytes()),
             _ => {}
         }
         steps.push(Step::File { path: Path::new("/etc").join(name), content });
     }
     for mount in &options.mount {
-        if ["/proc", "/sys", "/dev", HOST].iter().any(|path| mount.target == Path::new(path)) {
+        if ["/proc", "/sys", "/dev", HOST, TARGET].iter().any(|path| mount.target == Path::new(path)) {
             return Err(Refusal::Reserved(mount.target.clone()));
         }
     }
@@ -291,16 +359,16 @@ fn steps(
     } else {
         steps.push(Step::Devices { nodes: vec!["full", "null", "random", "tty", "urandom", "zero"] });
     }
-    if own(Namespace::Pid) {
+    if apart(Namespace::Pid) {
         steps.push(Step::Proc);
     } else {
         steps.push(bind("/proc", "/proc", true, false));
     }
-    if own(Namespace::Net) {
+    if apart(Namespace::Net) {
         steps.push(Step::Sys);
     } else {
         // A user cannot have what another's mounts below hide.
-        steps.push(bind("/sys", "/sys", all || own(Namespace::User), !all));
+        steps.push(bind("/sys", "/sys", all || apart(Namespace::User), !all));
     }
     if facts.unified_cgroups && own(Namespace::Cgroup) && !all {
         steps.push(Step::Cgroups);
@@ -312,10 +380,23 @@ fn steps(
         read_only: mount.read_only,
     }));
     steps.push(Step::Host { target: HOST.into(), read_only: !all });
+    steps.extend(of_target.filter(|step| !matches!(step, Step::Link { .. })));
     if !all {
         // Root may write here whatever its capabilities; these are the whole host's.
         let parts = ["sys", "sysrq-trigger", "irq", "bus"];
         steps.extend(parts.map(|part| Step::Protect { path: Path::new("/proc").join(part) }));
     }
     Ok(steps)
+}
+
+/// What shows the files of a process, when they can be had: without root, only where its mounts are the caller's, or
+/// its user namespace is joined.
+fn target_root(target: &Target, facts: &Facts, joined: &[Namespace], read_only: bool) -> Option<Step> {
+    if !target.others.contains(&Namespace::Mount) {
+        // A path that does not begin at the root is of files that were moved away.
+        let below = target.root.strip_prefix("/").ok()?;
+        return Some(Step::Link { path: TARGET.into(), to: Path::new(HOST).join(below) });
+    }
+    let may = facts.uid == 0 || joined.contains(&Namespace::User);
+    may.then(|| Step::Target { target: TARGET.into(), read_only })
 }

@@ -23,7 +23,13 @@ pub fn json(plan: &Plan) -> serde_json::Result<String> {
 fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
     writeln!(text, "image         {}", plan.image)?;
     for kind in Namespace::ALL {
-        let whose = if plan.namespaces.contains(&kind) { "the box's own" } else { "the host's" };
+        let whose = match &plan.target {
+            Some(target) if plan.joined.contains(&kind) => {
+                format!("that of {} (process {})", target.name, target.pid)
+            }
+            _ if plan.namespaces.contains(&kind) => "the box's own".to_owned(),
+            _ => "the host's".to_owned(),
+        };
         writeln!(text, "namespace     {kind:<7} {whose}")?;
     }
     if let Some(ids) = &plan.ids {
@@ -92,6 +98,9 @@ fn describe(step: &Step) -> String {
         Step::Cgroups => "/sys/fs/cgroup of the box, read-only".to_owned(),
         Step::Host { target, read_only } => {
             format!("the host's root with all that is mounted at {}, {}", target.display(), mode(read_only))
+        }
+        Step::Target { target, read_only } => {
+            format!("the target's root with all that is mounted at {}, {}", target.display(), mode(read_only))
         }
         Step::Protect { path } => format!("{} read-only", path.display()),
     }

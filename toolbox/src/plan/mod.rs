@@ -10,6 +10,7 @@ pub use explain::{explain, json};
 
 use crate::capabilities::Capabilities;
 use crate::namespace::Namespace;
+use crate::target::Target;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,6 +22,12 @@ pub struct Plan {
     pub image: String,
     /// Namespaces of its own; all others are the host's.
     pub namespaces: Vec<Namespace>,
+    /// Namespaces that are the target's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub joined: Vec<Namespace>,
+    /// Whose those are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<Target>,
     /// The user namespace's ids, when there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Ids>,
@@ -157,11 +164,25 @@ pub enum Step {
         /// Not to be written to.
         read_only: bool,
     },
+    /// The target's root, with all that is mounted there, when its mounts are others than the caller's.
+    Target {
+        /// Where.
+        target: PathBuf,
+        /// Not to be written to.
+        read_only: bool,
+    },
     /// Makes a part of what is there read-only.
     Protect {
         /// Which.
         path: PathBuf,
     },
+}
+
+impl Plan {
+    /// Whether its processes are in another user namespace than the caller.
+    pub fn is_foreign(&self) -> bool {
+        self.namespaces.contains(&Namespace::User) || self.joined.contains(&Namespace::User)
+    }
 }
 
 fn length<S: serde::Serializer>(content: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

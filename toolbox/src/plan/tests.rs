@@ -29,6 +29,14 @@ fn host() -> Facts {
         ]
         .into(),
         trees: vec!["/var".into()],
+        target: Some(Target {
+            name: "web".to_owned(),
+            pid: 100,
+            start_ticks: 5,
+            others: vec![Namespace::Mount, Namespace::Net],
+            root: "/".into(),
+            resolv_conf: Some(b"nameserver 10.0.0.1\n".to_vec()),
+        }),
     }
 }
 
@@ -57,7 +65,7 @@ fn plan(line: &[&str], facts: &Facts) -> Result<Plan, Refusal> {
 }
 
 /// Each option, and a use of it that must change the plan or be refused.
-const USES: [(&str, &[&str]); 14] = [
+const USES: [(&str, &[&str]); 15] = [
     ("profile", &["--profile", "net"]),
     ("share", &["--share", "pid"]),
     ("unshare", &["--unshare", "net"]),
@@ -72,6 +80,7 @@ const USES: [(&str, &[&str]); 14] = [
     ("env", &["--env", "SECRET"]),
     ("workdir", &["--workdir", "/tmp"]),
     ("mount", &["--mount", "/srv:/srv:ro"]),
+    ("target", &["--target", "web"]),
 ];
 
 /// Those that choose the image, or what is done with the plan: `tests/box` tries them.
@@ -203,4 +212,29 @@ fn a_plan_is_explained_whole() {
     let value: serde_json::Value = serde_json::from_str(&json(&plan).unwrap()).unwrap();
     assert_eq!(value["cgroup"]["limits"][0][1], "9");
     assert_eq!(value["steps"].as_array().unwrap().len(), plan.steps.len());
+}
+
+#[test]
+fn a_targets_namespaces_are_joined_where_they_are_its_own() {
+    let line = ["--target", "web"];
+    let joined = plan(&line, &host()).unwrap();
+    assert_eq!(joined.joined, [Namespace::Net]);
+    assert_eq!(joined.namespaces, [Namespace::Mount, Namespace::Cgroup]);
+    assert!(explain(&joined).contains("net     that of web (process 100)"));
+    assert!(joined.steps.contains(&Step::Target { target: "/media/target".into(), read_only: true }));
+    let resolv = |step: &Step| matches!(step, Step::File { path, content } if path.ends_with("resolv.conf") && content == b"nameserver 10.0.0.1\n");
+    assert!(joined.steps.iter().any(resolv));
+    assert_eq!(plan(&[&line[..], &["--share", "net"]].concat(), &host()).unwrap().joined, []);
+    // A user: not without a user namespace of the target's.
+    let refused = plan(&line, &user()).unwrap_err();
+    assert_eq!(refused, Refusal::NotJoined("web".to_owned(), Namespace::Net));
+    let shared = plan(&["--target", "web", "--share", "net"], &user()).unwrap();
+    assert!(shared.notes.iter().any(|note| note.contains("/media/target")), "{:?}", shared.notes);
+    let mut apart = user();
+    apart.target.as_mut().unwrap().others.push(Namespace::User);
+    let joined = plan(&line, &apart).unwrap();
+    assert_eq!(joined.joined, [Namespace::Net, Namespace::User]);
+    assert_eq!(joined.ids, None);
+    // Without the option it is no part of the plan.
+    assert_eq!(plan(&[], &host()).unwrap().target, None);
 }

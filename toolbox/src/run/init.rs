@@ -1,7 +1,7 @@
 //! The first process in the box: makes it, starts the command, and reaps what is left to it.
 
 use super::monitor::code_of;
-use super::{code, remains, root, seccomp, wire};
+use super::{code, join, remains, root, seccomp, wire};
 use crate::namespace::Namespace;
 use crate::plan::Plan;
 use nix::errno::Errno;
@@ -18,8 +18,14 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 
 /// Init's life. `go` is readable when the monitor has done its part, and at its end when the monitor is gone.
-pub(super) fn main(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> ! {
-    let code = match live(plan, filters, go, events) {
+pub(super) fn main(
+    plan: &Plan,
+    filters: &[BpfProgram],
+    target: Option<&OwnedFd>,
+    go: &OwnedFd,
+    events: &OwnedFd,
+) -> ! {
+    let code = match live(plan, filters, target, go, events) {
         Ok(code) => code,
         Err(text) => {
             wire::failed(events, code::FAILED, &text);
@@ -29,7 +35,13 @@ pub(super) fn main(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &O
     super::leave(code)
 }
 
-fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> Result<u8, String> {
+fn live(
+    plan: &Plan,
+    filters: &[BpfProgram],
+    target: Option<&OwnedFd>,
+    go: &OwnedFd,
+    events: &OwnedFd,
+) -> Result<u8, String> {
     let own = |kind| plan.namespaces.contains(&kind);
     let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
@@ -37,6 +49,17 @@ fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> 
         super::leave(code::FAILED);
     }
     let _ = rustix::thread::set_name(c"toolbox-init");
+    if let Some(target) = target {
+        join::enter(plan, target)?;
+        if join::from_within(plan) {
+            let signals = signals().map_err(at("hear signals"))?;
+            if let Some(child) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? {
+                return attend(child, &signals);
+            }
+            nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow its parent"))?;
+            nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
+        }
+    }
     nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
     if own(Namespace::Cgroup) {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWCGROUP)
@@ -51,12 +74,9 @@ fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> 
     if own(Namespace::Net) {
         loopback_up().map_err(at("bring the loopback link up"))?;
     }
-    root::make(plan)?;
+    root::make(plan, target)?;
     let slave = if plan.terminal { Some(terminal(events)?) } else { None };
-    let mut mask = SigSet::thread_get_mask().map_err(at("look at the signals"))?;
-    mask.add(Signal::SIGCHLD);
-    mask.thread_block().map_err(at("block signals"))?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
+    let signals = signals().map_err(at("hear signals"))?;
     let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
         start(plan, filters, slave.as_ref(), events);
     };
@@ -67,6 +87,14 @@ fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> 
     }
     wire::ended(events, code);
     Ok(code)
+}
+
+/// The signals that came blocked, and of children.
+fn signals() -> nix::Result<SignalFd> {
+    let mut mask = SigSet::thread_get_mask()?;
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block()?;
+    SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC)
 }
 
 /// Reaps and passes signals on until the command has ended.

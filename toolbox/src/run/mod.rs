@@ -13,6 +13,7 @@
 mod cgroup;
 mod front;
 mod init;
+mod join;
 mod monitor;
 mod remains;
 mod root;

@@ -1,7 +1,7 @@
 //! The process that cleans up.
 
 use super::terminal::Terminal;
-use super::{cgroup, code, init, remains, wire};
+use super::{cgroup, code, init, join, remains, wire};
 use crate::namespace::Namespace;
 use crate::plan::{IdMap, Ids, Plan};
 use nix::errno::Errno;
@@ -60,12 +60,15 @@ fn watch(
     }
     let (go_end, go) = pipe2(OFlag::O_CLOEXEC).map_err(at_errno("make a pipe"))?;
     let flags = plan.namespaces.iter().fold(0, |flags, kind| flags | kind.clone_flag());
+    let target = plan.target.as_ref().map(|target| join::open(target, &plan.joined)).transpose()?;
     // Its own cgroup namespace is rooted where it is when it makes it: after it has moved.
     let cgroups = plan.namespaces.contains(&Namespace::Cgroup);
     let early = if cgroups { flags & !Namespace::Cgroup.clone_flag() } else { flags };
+    // They are to belong to the target's user namespace, and are made within it.
+    let early = if plan.joined.contains(&Namespace::User) { 0 } else { early };
     let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
         drop(go);
-        init::main(plan, filters, &go_end, events);
+        init::main(plan, filters, target.as_ref(), &go_end, events);
     };
     drop(go_end);
     let ready = match folder {

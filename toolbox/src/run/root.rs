@@ -4,7 +4,6 @@
 //! /root from paths below both, the host's tree is moved into it, and it becomes the root in its turn. What an
 //! image says never decides where on the host something is made: paths in it are resolved in its own root.
 
-use crate::namespace::Namespace;
 use crate::plan::{Plan, Step};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
@@ -37,14 +36,14 @@ impl<T, E: Into<io::Error>> At<T> for Result<T, E> {
 }
 
 /// Makes the root and enters it.
-pub(super) fn make(plan: &Plan) -> Result<(), Failure> {
+pub(super) fn make(plan: &Plan, target: Option<&OwnedFd>) -> Result<(), Failure> {
     let writable = plan.steps.iter().any(|step| matches!(step, Step::Host { read_only: false, .. }));
     // The host's later mounts come into a box that may write to it, and its unmounts. One that may not gets
     // none: they would be writable.
     let propagation = if writable { MsFlags::MS_SLAVE } else { MsFlags::MS_PRIVATE };
     mount(None::<&str>, "/", None::<&str>, MsFlags::MS_REC | propagation, None::<&str>)
         .at("part the mounts of", Path::new("/"))?;
-    let sources = sources(plan)?;
+    let sources = sources(plan, target)?;
     mount(Some("toolbox"), FIRST, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
         .at("mount a tmpfs at", Path::new(FIRST))?;
     let old = format!("{FIRST}{HOST}");
@@ -54,7 +53,7 @@ pub(super) fn make(plan: &Plan) -> Result<(), Failure> {
     for folder in [LAYER, "/upper", "/work", ROOT, DEVICES] {
         fs::create_dir(folder).at("make", Path::new(folder))?;
     }
-    let maker = Maker { foreign: plan.namespaces.contains(&Namespace::User), sources };
+    let maker = Maker { foreign: plan.is_foreign(), sources };
     for (number, step) in plan.steps.iter().enumerate() {
         maker.carry_out(number, step)?;
     }
@@ -66,7 +65,7 @@ pub(super) fn make(plan: &Plan) -> Result<(), Failure> {
 
 /// Copies of the trees that are bound, by the step's number, taken while links of the host lead to where they
 /// should.
-fn sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
+fn sources(plan: &Plan, target: Option<&OwnedFd>) -> Result<Vec<Option<OwnedFd>>, Failure> {
     let take = |step: &Step| match step {
         Step::Bind { source, recursive, .. } => {
             let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
@@ -75,6 +74,12 @@ fn sources(plan: &Plan) -> Result<Vec<Option<OwnedFd>>, Failure> {
             }
             open_tree(rustix::fs::CWD, source, flags).map(Some).at("take", source)
         }
+        Step::Target { target: place, .. } => match (target, &plan.target) {
+            (Some(process), Some(target)) => {
+                super::join::root_of(process, target.pid).map(Some).at("take the target's root for", place)
+            }
+            _ => Ok(None),
+        },
         _ => Ok(None),
     };
     plan.steps.iter().map(take).collect()
@@ -139,6 +144,13 @@ impl Maker {
                     sys::mount::make_tree_read_only(&host).at("protect", target)?;
                 }
                 Ok(())
+            }
+            Step::Target { target, read_only } => {
+                let Some(Some(tree)) = self.sources.get(number) else { return Ok(()) };
+                if *read_only {
+                    sys::mount::make_tree_read_only(tree).at("protect", target)?;
+                }
+                put(tree, &resolved(target)?).at("put the target's root at", target)
             }
             Step::Protect { path } => {
                 // Not all kernels have all of them.

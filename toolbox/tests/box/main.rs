@@ -9,6 +9,7 @@ mod leaks;
 mod sight;
 mod sources;
 mod streams;
+mod target;
 mod terminal;
 
 use std::fs;
