@@ -106,6 +106,7 @@ pub struct Bind {
 
 /// What a box is to be.
 #[derive(Args, Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Options {
     /// The root's files: a folder; a .tar, .tar.gz, .tar.xz or .tar.zst; `oci:FOLDER[:TAG]`,
     /// `docker-archive:FILE[:TAG]`; a file with ext4 or a disk image (`DISK#PARTITION`), raw or qcow2; `deb:A,B`; a
@@ -157,6 +158,9 @@ pub struct Options {
     /// Joins the processes, network, IPC and host name of a process or a unit's; its files are at /media/target.
     #[arg(long, value_name = "UNIT|PID")]
     pub target: Option<String>,
+    /// Tells at the end what was done outside of the box: files, mounts, sockets, processes.
+    #[arg(long)]
+    pub report: bool,
     /// Prints what would be done, and does nothing.
     #[arg(long)]
     pub explain: bool,

@@ -20,6 +20,7 @@ pub mod power;
 pub mod process;
 pub mod random;
 pub mod receive;
+pub mod seccomp;
 pub mod tun;
 pub mod uevent;
 pub mod virtualization;

@@ -126,6 +126,7 @@ pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Imag
         environment: environment(options, facts, image),
         working_dir,
         terminal: facts.terminal,
+        report: options.report,
         command,
         namespaces,
         joined,

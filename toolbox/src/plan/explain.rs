@@ -74,6 +74,9 @@ fn write(plan: &Plan, text: &mut String) -> std::fmt::Result {
         if plan.terminal { "the box's own" } else { "none; streams are passed through" }
     )?;
     writeln!(text, "command       {}", plan.command.join(" "))?;
+    if plan.report {
+        writeln!(text, "report        calls that change files, mount or bind wait until they are noted")?;
+    }
     plan.notes.iter().try_for_each(|note| writeln!(text, "note          {note}"))
 }
 

@@ -50,6 +50,8 @@ pub struct Plan {
     pub command: Vec<String>,
     /// It has a terminal of its own.
     pub terminal: bool,
+    /// At the end, what was done outside is told.
+    pub report: bool,
     /// What could not be, and why.
     pub notes: Vec<String>,
 }

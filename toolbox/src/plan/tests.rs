@@ -65,7 +65,7 @@ fn plan(line: &[&str], facts: &Facts) -> Result<Plan, Refusal> {
 }
 
 /// Each option, and a use of it that must change the plan or be refused.
-const USES: [(&str, &[&str]); 15] = [
+const USES: [(&str, &[&str]); 16] = [
     ("profile", &["--profile", "net"]),
     ("share", &["--share", "pid"]),
     ("unshare", &["--unshare", "net"]),
@@ -81,6 +81,7 @@ const USES: [(&str, &[&str]); 15] = [
     ("workdir", &["--workdir", "/tmp"]),
     ("mount", &["--mount", "/srv:/srv:ro"]),
     ("target", &["--target", "web"]),
+    ("report", &["--report"]),
 ];
 
 /// Those that choose the image, or what is done with the plan: `tests/box` tries them.

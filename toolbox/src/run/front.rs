@@ -10,7 +10,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{pipe2, read, write};
-use std::io;
+use rustix::fs::{MemfdFlags, memfd_create};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -45,10 +47,13 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     let terminal =
         if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
     let folder = plan.cgroup.as_ref().map(cgroup::folder);
+    let report = plan.report.then(|| memfd_create("toolbox-report", MemfdFlags::CLOEXEC)).transpose();
+    let report = report.doing("make room for the report")?.map(File::from);
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
     let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
         drop((events, control, signals));
-        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
+        let ends = monitor::Ends { control: &control_end, events: &box_events, report: report.as_ref() };
+        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &ends);
     };
     drop((box_events, control_end));
     let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };
@@ -63,8 +68,22 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
         cgroup::remove(&folder).doing("remove the box's cgroup")?;
     }
     remains::end_all();
+    if let Some(report) = report {
+        tell(report).doing("tell the report")?;
+    }
     result?;
     front.outcome.unwrap_or(Err(RunError::Killed))
+}
+
+/// Shows what the monitor wrote.
+fn tell(mut report: File) -> io::Result<()> {
+    let mut text = String::new();
+    report.seek(SeekFrom::Start(0))?;
+    report.read_to_string(&mut text)?;
+    if text.is_empty() {
+        text.push_str("toolbox: report: there is none, since the box was killed\n");
+    }
+    io::stderr().write_all(text.as_bytes())
 }
 
 struct Front {
@@ -170,6 +189,8 @@ impl Front {
                 }));
             }
             Event::Closed => return Ok(false),
+            // The monitor's.
+            Event::Listener(_) | Event::Process(_) => {}
         }
         Ok(true)
     }

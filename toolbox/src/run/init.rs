@@ -1,7 +1,7 @@
 //! The first process in the box: makes it, starts the command, and reaps what is left to it.
 
 use super::monitor::code_of;
-use super::{code, join, remains, root, seccomp, wire};
+use super::{code, join, remains, report, root, seccomp, wire};
 use crate::namespace::Namespace;
 use crate::plan::Plan;
 use nix::errno::Errno;
@@ -17,15 +17,22 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+/// What init has of the others.
+pub(super) struct Ties<'a> {
+    /// See [`main`].
+    pub go: &'a OwnedFd,
+    /// Messages to the front.
+    pub events: &'a OwnedFd,
+    /// Messages to the monitor, for the report.
+    pub notes: Option<&'a OwnedFd>,
+    /// The process whose namespaces are joined.
+    pub target: Option<&'a OwnedFd>,
+}
+
 /// Init's life. `go` is readable when the monitor has done its part, and at its end when the monitor is gone.
-pub(super) fn main(
-    plan: &Plan,
-    filters: &[BpfProgram],
-    target: Option<&OwnedFd>,
-    go: &OwnedFd,
-    events: &OwnedFd,
-) -> ! {
-    let code = match live(plan, filters, target, go, events) {
+pub(super) fn main(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> ! {
+    let events = ties.events;
+    let code = match live(plan, filters, ties) {
         Ok(code) => code,
         Err(text) => {
             wire::failed(events, code::FAILED, &text);
@@ -35,13 +42,8 @@ pub(super) fn main(
     super::leave(code)
 }
 
-fn live(
-    plan: &Plan,
-    filters: &[BpfProgram],
-    target: Option<&OwnedFd>,
-    go: &OwnedFd,
-    events: &OwnedFd,
-) -> Result<u8, String> {
+fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, String> {
+    let Ties { go, events, target, notes } = *ties;
     let own = |kind| plan.namespaces.contains(&kind);
     let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
@@ -78,10 +80,15 @@ fn live(
     let slave = if plan.terminal { Some(terminal(events)?) } else { None };
     let signals = signals().map_err(at("hear signals"))?;
     let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
-        start(plan, filters, slave.as_ref(), events);
+        start(plan, filters, slave.as_ref(), ties);
     };
     drop(slave);
     let code = attend(command, &signals)?;
+    if let Some(notes) = notes {
+        for name in remains::names(own(Namespace::Pid)) {
+            wire::process(notes, &name);
+        }
+    }
     if !own(Namespace::Pid) {
         remains::end_all();
     }
@@ -135,8 +142,9 @@ fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
 }
 
 /// The command's process, up to the command.
-fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
-    let code = match execute(plan, filters, slave) {
+fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, ties: &Ties<'_>) -> ! {
+    let events = ties.events;
+    let code = match execute(plan, filters, slave, ties.notes) {
         Failure::Step(text) => {
             wire::failed(events, code::FAILED, &text);
             code::FAILED
@@ -163,14 +171,19 @@ impl<E: std::fmt::Display> From<(&str, E)> for Failure {
     }
 }
 
-fn execute(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Failure {
-    match prepare(plan, filters, slave) {
+fn execute(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, notes: Option<&OwnedFd>) -> Failure {
+    match prepare(plan, filters, slave, notes) {
         Err(failure) => failure,
         Ok(mut command) => Failure::Command(command.exec()),
     }
 }
 
-fn prepare(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Result<Command, Failure> {
+fn prepare(
+    plan: &Plan,
+    filters: &[BpfProgram],
+    slave: Option<&OwnedFd>,
+    notes: Option<&OwnedFd>,
+) -> Result<Command, Failure> {
     nix::unistd::setsid().map_err(|error| ("make a session", error))?;
     SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error))?;
     if let Some(slave) = slave {
@@ -197,6 +210,11 @@ fn prepare(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>) -> Resu
     rustix::thread::set_capabilities(None, sets).map_err(|error| ("set the capabilities", error))?;
     rustix::thread::set_no_new_privs(true).map_err(|error| ("forbid new privileges", error))?;
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| ("follow init", error))?;
+    if let Some(notes) = notes {
+        let program = report::program().map_err(|error| ("make the report's filter", error))?;
+        let listener = sys::seccomp::listen(&program).map_err(|error| ("listen for the report", error))?;
+        wire::listener(notes, &listener).map_err(|error| ("listen for the report", error))?;
+    }
     seccomp::apply(filters).map_err(|error| ("filter the system calls", error))?;
     let name = plan.command.first().map_or("", String::as_str);
     let mut command = Command::new(name);

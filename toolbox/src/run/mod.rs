@@ -16,6 +16,7 @@ mod init;
 mod join;
 mod monitor;
 mod remains;
+mod report;
 mod root;
 mod seccomp;
 mod terminal;

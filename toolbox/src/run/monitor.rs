@@ -1,6 +1,8 @@
 //! The process that cleans up.
 
+use super::report::Noted;
 use super::terminal::Terminal;
+use super::wire::Event;
 use super::{cgroup, code, init, join, remains, wire};
 use crate::namespace::Namespace;
 use crate::plan::{IdMap, Ids, Plan};
@@ -10,11 +12,28 @@ use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2, read, write};
 use seccompiler::BpfProgram;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
+
+/// What the monitor has of the front.
+pub(super) struct Ends<'a> {
+    /// Signals come from here, and its end is the front's.
+    pub control: &'a OwnedFd,
+    /// Messages go there.
+    pub events: &'a OwnedFd,
+    /// The report goes there.
+    pub report: Option<&'a File>,
+}
+
+/// What is heard of the box for the report.
+struct Notes {
+    socket: OwnedFd,
+    listener: Option<OwnedFd>,
+    noted: Noted,
+}
 
 /// The monitor's life.
 pub(super) fn main(
@@ -22,10 +41,10 @@ pub(super) fn main(
     filters: &[BpfProgram],
     folder: Option<&Path>,
     terminal: Option<&Terminal>,
-    control: &OwnedFd,
-    events: &OwnedFd,
+    ends: &Ends<'_>,
 ) -> ! {
-    if let Err((doing, error)) = watch(plan, filters, folder, control, events) {
+    let events = ends.events;
+    if let Err((doing, error)) = watch(plan, filters, folder, ends) {
         wire::failed(events, code::FAILED, &format!("{doing}: {error}"));
     }
     if let Some(folder) = folder
@@ -42,13 +61,7 @@ pub(super) fn main(
 
 type Failure = (&'static str, io::Error);
 
-fn watch(
-    plan: &Plan,
-    filters: &[BpfProgram],
-    folder: Option<&Path>,
-    control: &OwnedFd,
-    events: &OwnedFd,
-) -> Result<(), Failure> {
+fn watch(plan: &Plan, filters: &[BpfProgram], folder: Option<&Path>, ends: &Ends<'_>) -> Result<(), Failure> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     let at_errno = |doing: &'static str| move |error: Errno| (doing, io::Error::from(error));
     // Neither the terminal's signals nor its end are for this process.
@@ -66,11 +79,24 @@ fn watch(
     let early = if cgroups { flags & !Namespace::Cgroup.clone_flag() } else { flags };
     // They are to belong to the target's user namespace, and are made within it.
     let early = if plan.joined.contains(&Namespace::User) { 0 } else { early };
-    let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
-        drop(go);
-        init::main(plan, filters, target.as_ref(), &go_end, events);
+    let (mut notes, box_notes) = match ends.report {
+        Some(_) => {
+            let (socket, box_notes) = wire::pair().map_err(at_errno("make a socket"))?;
+            (Some(Notes { socket, listener: None, noted: Noted::new(plan) }), Some(box_notes))
+        }
+        None => (None, None),
     };
-    drop(go_end);
+    let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
+        drop((go, notes));
+        let ties = init::Ties {
+            go: &go_end,
+            events: ends.events,
+            notes: box_notes.as_ref(),
+            target: target.as_ref(),
+        };
+        init::main(plan, filters, &ties);
+    };
+    drop((go_end, box_notes));
     let ready = match folder {
         Some(folder) => cgroup::enter(folder, child).map_err(at("put the box into its cgroup")),
         None => Ok(()),
@@ -79,30 +105,84 @@ fn watch(
     let ended = ready.and_then(|()| {
         // One that is gone has said why.
         let _ = write(&go, &[1]);
-        forward(child, control)
+        forward(child, ends.control, notes.as_mut())
     });
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
     remains::end_all();
+    if let (Some(mut report), Some(notes)) = (ends.report, notes) {
+        report.write_all(notes.text().as_bytes()).map_err(at("write the report"))?;
+    }
     ended
 }
 
+impl Notes {
+    /// Takes what the box's first process says.
+    fn message(&mut self) -> bool {
+        match wire::receive(&self.socket) {
+            Ok(Event::Listener(listener)) => self.listener = Some(listener),
+            Ok(Event::Process(name)) => self.noted.process(name),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Notes a call, and lets it be made.
+    fn call(&mut self) {
+        let Some(listener) = &self.listener else { return };
+        // One that was killed meanwhile makes no call.
+        if let Ok(call) = sys::seccomp::receive(listener) {
+            self.noted.note(&call);
+            let _ = sys::seccomp::go_on(listener, call.id);
+        }
+    }
+
+    /// The report, of a box that has ended.
+    fn text(mut self) -> String {
+        while self.message() {}
+        self.noted.text()
+    }
+}
+
 /// Passes signals on until the box has ended, or the front has.
-fn forward(child: i32, control: &OwnedFd) -> Result<(), Failure> {
+fn forward(child: i32, control: &OwnedFd, mut notes: Option<&mut Notes>) -> Result<(), Failure> {
     let pid =
         rustix::process::Pid::from_raw(child).ok_or(("name the box", io::ErrorKind::InvalidData.into()))?;
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|error| ("watch the box", error.into()))?;
     loop {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds =
-            [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+        let mut fds = vec![
+            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
+            PollFd::new(control.as_fd(), PollFlags::POLLIN),
+        ];
+        if let Some(notes) = &notes {
+            let heard = [Some(&notes.socket), notes.listener.as_ref()];
+            fds.extend(heard.into_iter().flatten().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
+        }
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             other => other.map_err(|error| ("wait", error.into()))?,
         };
-        if fds[0].any() == Some(true) {
+        let flags: Vec<_> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
+        drop(fds);
+        if !flags[0].is_empty() {
             return Ok(());
+        }
+        if let Some(notes) = &mut notes {
+            let heard = |at: usize| flags.get(at).copied().unwrap_or(PollFlags::empty());
+            if heard(3).contains(PollFlags::POLLIN) {
+                notes.call();
+            } else if !heard(3).is_empty() {
+                // Nobody is there any more who could call.
+                notes.listener = None;
+            }
+            if heard(2).contains(PollFlags::POLLIN) {
+                notes.message();
+            }
+        }
+        if flags[1].is_empty() {
+            continue;
         }
         let mut signals = [0; 16];
         match read(control, &mut signals) {

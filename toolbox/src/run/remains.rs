@@ -18,6 +18,21 @@ pub(super) fn end_all() {
     }
 }
 
+/// Names of the processes that this process's end ends: all others of its namespace when it is the first there, else
+/// its children.
+pub(super) fn names(is_first: bool) -> Vec<String> {
+    let mut pids = children();
+    if is_first {
+        let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+        pids = entries
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != 1)
+            .collect();
+    }
+    let name = |pid: i32| fs::read_to_string(format!("/proc/{pid}/comm")).ok();
+    pids.into_iter().filter_map(name).map(|name| name.trim_end().to_owned()).collect()
+}
+
 fn children() -> Vec<i32> {
     let own = Pid::this();
     let listed = fs::read_to_string(format!("/proc/self/task/{own}/children"));

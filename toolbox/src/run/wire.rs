@@ -15,6 +15,10 @@ pub(super) enum Event {
     Ended(u8),
     /// Something failed; with the exit code that says so.
     Failed(u8, String),
+    /// Where the command's calls are heard.
+    Listener(OwnedFd),
+    /// A process that the box's end ends.
+    Process(String),
     /// Nobody is there any more who could send.
     Closed,
 }
@@ -33,6 +37,21 @@ pub(super) fn terminal(socket: &impl AsFd, master: &OwnedFd) -> nix::Result<()> 
     let control = [ControlMessage::ScmRights(&rights)];
     sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(b"t")], &control, MsgFlags::MSG_NOSIGNAL, None)
         .map(drop)
+}
+
+/// Sends the descriptor on which the command's calls are heard; see [`super::report`].
+pub(super) fn listener(socket: &impl AsFd, listener: &OwnedFd) -> nix::Result<()> {
+    let rights = [listener.as_raw_fd()];
+    let control = [ControlMessage::ScmRights(&rights)];
+    sendmsg::<()>(socket.as_fd().as_raw_fd(), &[IoSlice::new(b"l")], &control, MsgFlags::MSG_NOSIGNAL, None)
+        .map(drop)
+}
+
+/// Names a process that the box's end ends.
+pub(super) fn process(socket: &impl AsFd, name: &str) {
+    let mut message = vec![b'p'];
+    message.extend(name.bytes().take(LONGEST - 1));
+    let _ = send(socket.as_fd().as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL);
 }
 
 /// Says how the command ended. The front may be gone: then nobody needs to know.
@@ -54,6 +73,8 @@ pub(super) fn receive(socket: &impl AsFd) -> io::Result<Event> {
     Ok(match &buffer[..message.count] {
         [] => Event::Closed,
         [b't'] => Event::Terminal(message.descriptors.pop().ok_or(io::ErrorKind::InvalidData)?),
+        [b'l'] => Event::Listener(message.descriptors.pop().ok_or(io::ErrorKind::InvalidData)?),
+        [b'p', name @ ..] => Event::Process(String::from_utf8_lossy(name).into_owned()),
         [b'e', code] => Event::Ended(*code),
         [b'f', code, text @ ..] => Event::Failed(*code, String::from_utf8_lossy(text).into_owned()),
         _ => return Err(io::ErrorKind::InvalidData.into()),

@@ -6,6 +6,7 @@
 
 mod config;
 mod leaks;
+mod report;
 mod sight;
 mod sources;
 mod streams;
