@@ -7,7 +7,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::str::FromStr;
 
-/// A name server as people write it: `ADDRESS[:PORT][%LINK]`, IPv6 in brackets before a port.
+/// A name server as people write it: `ADDRESS[:PORT][%LINK][#NAME]`, IPv6 in brackets before a port.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Server {
@@ -17,6 +17,8 @@ pub struct Server {
     pub port: u16,
     /// The link that a link-local address belongs to, by name or number.
     pub link: Option<String>,
+    /// Whom its certificate is to be for, over TLS; else its address.
+    pub name: Option<String>,
 }
 
 impl Server {
@@ -37,9 +39,9 @@ impl Server {
 /// Why a server is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ServerError {
-    /// `#NAME` is only for DNS over TLS.
-    #[error("`{0}`: a server name after `#` is for DNS over TLS, which is not supported")]
-    Tls(String),
+    /// What stands behind `#`.
+    #[error("`{0}`: what is behind `#` is no server's name")]
+    Name(String),
     /// Anything else.
     #[error("`{0}` is not an address, optionally with port or link")]
     Syntax(String),
@@ -50,13 +52,17 @@ impl FromStr for Server {
 
     fn from_str(text: &str) -> Result<Self, ServerError> {
         let wrong = || ServerError::Syntax(text.to_owned());
-        if text.contains('#') {
-            return Err(ServerError::Tls(text.to_owned()));
-        }
-        let (rest, link) = match text.split_once('%') {
+        let (rest, name) = match text.split_once('#') {
+            Some((rest, server)) if name(server).is_some_and(|name| !name.is_root()) => {
+                (rest, Some(server.to_owned()))
+            }
+            Some(_) => return Err(ServerError::Name(text.to_owned())),
+            None => (text, None),
+        };
+        let (rest, link) = match rest.split_once('%') {
             Some((_, "")) => return Err(wrong()),
             Some((rest, link)) => (rest, Some(link.to_owned())),
-            None => (text, None),
+            None => (rest, None),
         };
         let (address, port) = if let Ok(address) = rest.parse() {
             (address, 53)
@@ -69,7 +75,7 @@ impl FromStr for Server {
         if port == 0 || address.is_unspecified() || address.is_multicast() {
             return Err(wrong());
         }
-        Ok(Self { address, port, link })
+        Ok(Self { address, port, link, name })
     }
 }
 
@@ -80,7 +86,8 @@ impl fmt::Display for Server {
             (IpAddr::V6(address), port) => write!(out, "[{address}]:{port}")?,
             (address, port) => write!(out, "{address}:{port}")?,
         }
-        self.link.as_ref().map_or(Ok(()), |link| write!(out, "%{link}"))
+        self.link.as_ref().map_or(Ok(()), |link| write!(out, "%{link}"))?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(out, "#{name}"))
     }
 }
 
@@ -156,6 +163,17 @@ impl Llmnr {
     }
 }
 
+/// `DNSOverTLS=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tls {
+    /// Plain DNS.
+    No,
+    /// TLS where there is some, with anybody's certificate; else plain DNS.
+    Opportunistic,
+    /// TLS and nothing else, with certificates that are good.
+    Yes,
+}
+
 /// What is kept of answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheMode {
@@ -182,6 +200,8 @@ pub struct Config {
     pub cache: CacheMode,
     /// `DNSStubListener=`: over UDP, over TCP.
     pub listen: (bool, bool),
+    /// `DNSOverTLS=`.
+    pub tls: Tls,
     /// `ReadEtcHosts=`.
     pub read_hosts: bool,
     /// `ResolveUnicastSingleLabel=`.
@@ -197,6 +217,7 @@ impl Default for Config {
             llmnr: Llmnr::Yes,
             cache: CacheMode::Yes,
             listen: (true, true),
+            tls: Tls::No,
             read_hosts: true,
             single_label: false,
         }
@@ -245,9 +266,15 @@ impl Config {
             }
             "ReadEtcHosts" => self.read_hosts = truth()?,
             "ResolveUnicastSingleLabel" => self.single_label = truth()?,
+            "DNSOverTLS" if value == "opportunistic" => self.tls = Tls::Opportunistic,
+            "DNSOverTLS" => {
+                let on =
+                    boolean(value).ok_or_else(|| format!("{key}={value} is not yes, no or opportunistic"))?;
+                self.tls = if on { Tls::Yes } else { Tls::No };
+            }
             // Off is what there is.
-            "DNSOverTLS" | "DNSSEC" | "MulticastDNS" if boolean(value) == Some(false) => {}
-            "DNSOverTLS" | "DNSSEC" | "MulticastDNS" => {
+            "DNSSEC" | "MulticastDNS" if boolean(value) == Some(false) => {}
+            "DNSSEC" | "MulticastDNS" => {
                 return Err(format!("{key}={value} is not supported"));
             }
             "DNSStubListenerExtra" | "CacheFromLocalhost" | "StaleRetentionSec" => {
@@ -285,14 +312,15 @@ mod tests {
     #[test]
     fn every_key() {
         let (config, problems) = read(
-            "[Resolve]\nDNS=1.1.1.1 [2001:db8::1]:5353 fe80::1%eth0\nFallbackDNS=9.9.9.9\nDomains=a.example ~corp ~.\n\
-             LLMNR=resolve\nCache=no-negative\nDNSStubListener=udp\nDNSOverTLS=no\nDNSSEC=no\nReadEtcHosts=no\n",
+            "[Resolve]\nDNS=1.1.1.1 [2001:db8::1]:5353 fe80::1%eth0 9.9.9.9#dns.quad9.net\nFallbackDNS=9.9.9.9\nDomains=a.example ~corp ~.\n\
+             LLMNR=resolve\nCache=no-negative\nDNSStubListener=udp\nDNSOverTLS=opportunistic\nDNSSEC=no\nReadEtcHosts=no\n",
         );
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(
             config.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["1.1.1.1", "[2001:db8::1]:5353", "fe80::1%eth0"]
+            ["1.1.1.1", "[2001:db8::1]:5353", "fe80::1%eth0", "9.9.9.9#dns.quad9.net"]
         );
+        assert_eq!(config.tls, Tls::Opportunistic);
         assert_eq!(config.domains.search, [name("a.example").unwrap()]);
         assert_eq!(config.domains.routing, [name("corp").unwrap(), Name::root()]);
         assert_eq!((config.llmnr, config.cache), (Llmnr::Resolve, CacheMode::NoNegative));
@@ -302,11 +330,11 @@ mod tests {
     #[test]
     fn what_is_wrong_has_a_place_and_changes_nothing() {
         let (config, problems) = read(
-            "[Resolve]\nDNS=1.1.1.1 nonsense\nDNSOverTLS=yes\nDNS=1.1.1.1#name\nDomains=a..b\nCache=perhaps\nX=1\n[Y]\nZ=1\n",
+            "[Resolve]\nDNS=1.1.1.1 nonsense\nDNSOverTLS=perhaps\nDNS=1.1.1.1#-na/me..\nDomains=a..b\nCache=perhaps\nX=1\n[Y]\nZ=1\n",
         );
         assert_eq!(config, Config::default());
         assert_eq!(problems.len(), 7, "{problems:#?}");
-        assert!(problems[1].contains("f:3: DNSOverTLS=yes is not supported"), "{problems:#?}");
+        assert!(problems[1].contains("f:3: DNSOverTLS=perhaps is not yes"), "{problems:#?}");
     }
 
     #[test]

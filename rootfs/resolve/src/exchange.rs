@@ -6,7 +6,7 @@ use hickory_proto::op::Message;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::time::timeout;
 
@@ -31,6 +31,9 @@ pub enum ExchangeError {
     /// Over TCP, something else than the answer.
     #[error("what it sends {0}")]
     Message(#[from] NotTheAnswer),
+    /// Over TLS: the certificate, or what is spoken.
+    #[error("{0}")]
+    Tls(String),
     /// The name cannot be written.
     #[error(transparent)]
     Question(#[from] hickory_proto::ProtoError),
@@ -101,16 +104,17 @@ async fn over_tcp(
 }
 
 /// Writes a message with its length before it (RFC 1035 section 4.2.2).
-pub(crate) async fn write_message(stream: &mut TcpStream, message: &[u8]) -> io::Result<()> {
+pub(crate) async fn write_message(stream: &mut (impl AsyncWrite + Unpin), message: &[u8]) -> io::Result<()> {
     let length =
         u16::try_from(message.len()).map_err(|_| io::Error::other("the message is too long for TCP"))?;
     let mut framed = length.to_be_bytes().to_vec();
     framed.extend_from_slice(message);
-    stream.write_all(&framed).await
+    stream.write_all(&framed).await?;
+    stream.flush().await
 }
 
 /// Reads such a message. Memory grows with what comes, not with what is announced.
-pub(crate) async fn read_message(stream: &mut TcpStream) -> io::Result<Vec<u8>> {
+pub(crate) async fn read_message(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
     let length = stream.read_u16().await?;
     let mut message = Vec::new();
     stream.take(length.into()).read_to_end(&mut message).await?;

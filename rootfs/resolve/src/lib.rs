@@ -25,5 +25,6 @@ pub mod pool;
 pub mod resolvectl;
 pub mod resolver;
 pub mod scope;
+pub mod secure;
 pub mod stub;
 pub mod wire;

@@ -33,9 +33,7 @@ impl Settings {
             match key.trim() {
                 "DNS" => {
                     for word in words {
-                        // A name after `#` is for TLS; over plain DNS the address suffices.
-                        let address = word.split_once('#').map_or(word, |(address, _)| address);
-                        match address.parse() {
+                        match word.parse() {
                             Ok(server) if !settings.servers.contains(&server) => {
                                 settings.servers.push(server);
                             }
@@ -80,7 +78,7 @@ mod tests {
         assert!(problems.is_empty(), "{problems:?}");
         assert_eq!(
             settings.servers.iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["10.0.2.3", "fe80::1%2", "9.9.9.9"]
+            ["10.0.2.3", "fe80::1%2", "9.9.9.9#dns.quad9.net"]
         );
         assert_eq!(settings.domains.search, [name("lan.example").unwrap()]);
         assert_eq!(settings.domains.routing, [name("corp.example").unwrap(), name(".").unwrap()]);

@@ -9,6 +9,7 @@ use crate::machine;
 use crate::multicast;
 use crate::pool::Pool;
 use crate::scope::{self, Link, Scope, ScopeId};
+use crate::secure::Secure;
 use crate::wire::{self, CHAIN_MAX, Outcome, Question};
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::{Name, RData, RecordType};
@@ -70,6 +71,8 @@ struct State {
     hosts_stamp: Option<machine::Stamp>,
     cache: Cache,
     pool: Pool,
+    /// Whom servers' certificates are to be for.
+    names: HashMap<SocketAddr, String>,
     waiting: HashMap<Job, Vec<oneshot::Sender<Resolved>>>,
     questions: u64,
 }
@@ -77,6 +80,8 @@ struct State {
 /// The resolver; lives in one thread, in a `LocalSet`.
 pub struct Resolver {
     state: RefCell<State>,
+    /// How servers are asked over TLS; why they cannot be, when they must.
+    secure: Result<Option<Secure>, String>,
     hosts_path: std::path::PathBuf,
     log: Box<dyn Fn(&str)>,
 }
@@ -84,10 +89,21 @@ pub struct Resolver {
 impl Resolver {
     /// One without links; `log` gets a line for whatever goes wrong.
     pub fn new(config: Config, log: Box<dyn Fn(&str)>) -> Rc<Self> {
+        let secure = Secure::of(config.tls);
+        if let Err(why) = &secure {
+            log(&format!("DNSOverTLS: {why}; no server is asked"));
+        }
+        Rc::new(Self::with(config, secure, log))
+    }
+
+    /// As [`Resolver::new`], with these connections over TLS.
+    pub fn with(config: Config, secure: Result<Option<Secure>, String>, log: Box<dyn Fn(&str)>) -> Self {
         let cache = Cache::new(config.cache, CACHE_ENTRIES, CACHE_BYTES);
-        Rc::new(Self {
+        Self {
+            secure,
             state: RefCell::new(State {
                 scopes: scope::scopes(&config, &[]),
+                names: scope::names(&config, &[]),
                 config,
                 links: Vec::new(),
                 facts: Facts::default(),
@@ -99,7 +115,7 @@ impl Resolver {
             }),
             hosts_path: "/etc/hosts".into(),
             log,
-        })
+        }
     }
 
     /// Takes the links and addresses that there are now. What was kept from servers that are no
@@ -107,6 +123,7 @@ impl Resolver {
     pub fn update(&self, links: Vec<Link>, addresses: Vec<IpAddr>, gateways: Vec<IpAddr>) {
         let state = &mut *self.state.borrow_mut();
         let scopes = scope::scopes(&state.config, &links);
+        state.names = scope::names(&state.config, &links);
         if scopes != state.scopes {
             state.cache.clear();
             state.pool.keep(|server| scopes.iter().any(|scope| scope.servers.contains(server)));
@@ -381,7 +398,7 @@ impl Resolver {
         patience: Duration,
     ) -> Result<Answered, exchange::ExchangeError> {
         let edns = self.state.borrow().pool.reads_edns(server, Instant::now());
-        let mut result = exchange::ask(server, question, edns, patience).await;
+        let mut result = self.ask_once(server, question, edns, patience).await;
         let plain = |answered: &Answered| {
             matches!(
                 answered.0.response_code,
@@ -389,7 +406,7 @@ impl Resolver {
             )
         };
         if edns && result.as_ref().is_ok_and(plain) {
-            result = exchange::ask(server, question, false, patience).await;
+            result = self.ask_once(server, question, false, patience).await;
             if result.as_ref().is_ok_and(|answered| !plain(answered)) {
                 self.state.borrow_mut().pool.plain(server, Instant::now());
             }
@@ -415,6 +432,25 @@ impl Resolver {
             }
         }
         result
+    }
+
+    /// By TLS where that is configured, else by UDP and TCP.
+    async fn ask_once(
+        &self,
+        server: SocketAddr,
+        question: &Question,
+        edns: bool,
+        patience: Duration,
+    ) -> Result<Answered, exchange::ExchangeError> {
+        let secure = self.secure.as_ref().map_err(|why| exchange::ExchangeError::Tls(why.clone()))?;
+        if let Some(secure) = secure.as_ref().filter(|secure| secure.is_for(server)) {
+            let name = self.state.borrow().names.get(&server).cloned();
+            let result = secure.ask(server, name.as_deref(), question, edns, patience).await;
+            if result.is_ok() || !secure.gives_way(server) {
+                return result;
+            }
+        }
+        exchange::ask(server, question, edns, patience).await
     }
 }
 

@@ -3,6 +3,7 @@
 use crate::config::{Config, Domains, Llmnr, Server};
 use crate::links::Settings;
 use hickory_proto::rr::Name;
+use std::collections::HashMap;
 use std::net::SocketAddr;
 
 /// Whose servers they are.
@@ -53,15 +54,29 @@ impl Link {
     }
 }
 
+/// Whom the certificates of servers are to be for, of those for which that is said.
+pub fn names(config: &Config, links: &[Link]) -> HashMap<SocketAddr, String> {
+    let global = config.servers.iter().chain(&config.fallback).map(|server| (server, None));
+    let of_links =
+        links.iter().flat_map(|link| link.settings.servers.iter().map(|server| (server, Some(link.index))));
+    let named =
+        |(server, link): (&Server, _)| Some((server.socket(index_of(links), link), server.name.clone()?));
+    of_links.chain(global).filter_map(named).collect()
+}
+
+/// The number of a link by its name, or by itself.
+fn index_of(links: &[Link]) -> impl Fn(&str) -> Option<u32> + Copy {
+    |name| {
+        let found = links.iter().find(|link| link.name == name).map(|link| link.index);
+        found.or_else(|| name.parse().ok())
+    }
+}
+
 /// All scopes: the machine's first, then the links'. The fallback servers are the machine's when
 /// there is no other server at all.
 pub fn scopes(config: &Config, links: &[Link]) -> Vec<Scope> {
-    let index_of = |name: &str| {
-        let found = links.iter().find(|link| link.name == name).map(|link| link.index);
-        found.or_else(|| name.parse().ok())
-    };
     let of = |servers: &[Server], link| {
-        servers.iter().map(|server| server.socket(index_of, link)).collect::<Vec<_>>()
+        servers.iter().map(|server| server.socket(index_of(links), link)).collect::<Vec<_>>()
     };
     let mut scopes: Vec<Scope> = Vec::new();
     let has_link_server = links.iter().any(|link| !link.settings.servers.is_empty());

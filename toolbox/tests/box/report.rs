@@ -49,8 +49,10 @@ fn files_of_the_host_are_told_as_they_are_at_the_end() {
         ];
         expected.sort();
         assert_eq!(report(&output), expected, "as user {user}");
-        let output =
-            root.run(&["--report", "--mount", &mount], &["sh", "-c", "cat /work/kept /work/new > /tmp/all; touch /x"]);
+        let output = root.run(
+            &["--report", "--mount", &mount],
+            &["sh", "-c", "cat /work/kept /work/new > /tmp/all; touch /x"],
+        );
         assert_eq!(report(&output), ["nothing was done outside of the box"]);
     }
 }
