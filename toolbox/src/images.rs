@@ -95,6 +95,14 @@ impl Images {
         Ok(self.store.get(&Source::parse(source)?, &self.policy, progress)?)
     }
 
+    /// The image of a source that nobody wrote.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn take(&self, source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<Held, ImageError> {
+        Ok(self.store.get(source, &self.policy, progress)?)
+    }
+
     /// As [`Images::get`], but a registry is asked for its newest.
     ///
     /// # Errors

@@ -1,12 +1,14 @@
 //! The `toolbox` command.
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
+use toolbox::kept::session::{self, Asked};
+use toolbox::kept::{BoxError, Boxes, layer, verbs, words};
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
 use toolbox::{facts, plan, run};
@@ -16,19 +18,30 @@ use toolbox_store::{Held, Progress, Stage, StoreError};
 const PATIENCE: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    // The options of a box, where a kept one may come of them.
+    let given = match matches.subcommand() {
+        Some(("run", below)) => words::given(below),
+        Some(_) => Vec::new(),
+        None => words::given(&matches),
+    };
     let environment: BTreeMap<String, String> = std::env::vars().collect();
     let is_root = nix::unistd::geteuid().is_root();
     let open = || Images::open(is_root, &environment, cli.options.insecure_registry.clone());
     let done = match cli.verb {
-        None => return start(&cli.options, &[], &environment, is_root),
-        Some(Verb::Run { options, command }) => return start(&options, &command, &environment, is_root),
+        None => return start(&cli.options, given, &[], &environment, is_root),
+        Some(Verb::Run { options, command }) => {
+            return start(&options, given, &command, &environment, is_root);
+        }
         Some(Verb::Pull { source, name }) => {
             open().and_then(|images| pull(&images, &source, name.as_deref()))
         }
         Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
-        Some(Verb::Rm { images: names }) => open().and_then(|images| remove(&images, &names)),
-        Some(Verb::Gc) => open().and_then(|images| collect(&images)),
+        Some(verb) => return with_boxes(verb, open(), cli.options, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -44,13 +57,132 @@ fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// What is done with kept boxes.
+fn with_boxes(
+    verb: Verb,
+    images: Result<Images, ImageError>,
+    options: Options,
+    environment: &BTreeMap<String, String>,
+) -> ExitCode {
+    let facts = || facts::gather(environment.clone(), false);
+    let done = images.map_err(BoxError::from).and_then(|images| {
+        let boxes = || Boxes::open(images.store().root());
+        match verb {
+            Verb::Enter { name, command, explain, json } => {
+                let options = Options { explain, json, ..options };
+                let asked = Asked {
+                    name: &name,
+                    options: &options,
+                    words: Vec::new(),
+                    command: &command,
+                    may_make: false,
+                    only_plan: explain,
+                };
+                return Ok(enter(&asked, &images, environment));
+            }
+            Verb::Ls { json } => {
+                let (text, failures) = verbs::list(&boxes()?, &facts(), json)?;
+                println!("{text}");
+                failures.iter().for_each(|error| eprintln!("toolbox: {error}"));
+                if !failures.is_empty() {
+                    return Ok(ExitCode::from(1));
+                }
+            }
+            Verb::Diff { name } => {
+                let kept = boxes()?.get(&name)?;
+                let text = layer::diff(&kept, &images, session::ids(&kept.record, &facts()).as_ref())?;
+                return Ok(show(&text));
+            }
+            Verb::Commit { name, to } => {
+                let target = layer::Target::parse(&to)?;
+                let kept = boxes()?.get(&name)?;
+                if kept.running().is_some() {
+                    eprintln!("toolbox: note: box `{name}` runs; what changes meanwhile may be in it by half");
+                }
+                let ids = session::ids(&kept.record, &facts());
+                let said = with_progress(|progress| layer::commit(&kept, &images, ids.as_ref(), &target, progress))?;
+                if !said.is_empty() {
+                    println!("{said}");
+                }
+            }
+            Verb::Import { source, name } if source == "-" => {
+                let file = layer::spool(&images, std::io::stdin().lock())?;
+                let path = file.path().display().to_string();
+                pull(&images, &path, name.as_deref())?;
+            }
+            Verb::Import { source, name } => pull(&images, &source, name.as_deref())?,
+            Verb::Rm { images: names, r#box } => {
+                for name in &names {
+                    println!("{}", verbs::remove(&boxes()?, &images, &facts(), name, r#box)?);
+                }
+            }
+            Verb::Gc => collect(&images, &boxes()?, &facts())?,
+            // These are done by `main`.
+            Verb::Run { .. } | Verb::Pull { .. } | Verb::Images { .. } => {}
+        }
+        Ok(ExitCode::SUCCESS)
+    });
+    done.unwrap_or_else(|error| fail(1, &error, error.hint().as_deref()))
+}
+
+/// Writes data to standard output; whoever reads it may have had enough.
+fn show(text: &[u8]) -> ExitCode {
+    match std::io::stdout().write_all(text) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            fail(1, &format!("cannot write to standard output: {error}"), None)
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// A session of a kept box.
+fn enter(asked: &Asked<'_>, images: &Images, environment: &BTreeMap<String, String>) -> ExitCode {
+    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
+    let facts = facts::gather(environment.clone(), terminal);
+    let prepared = match with_progress(|progress| session::prepare(asked, images, &facts, progress)) {
+        Ok(prepared) => prepared,
+        Err(error) => return fail(error.code(), &error, error.hint().as_deref()),
+    };
+    let kept = match prepared.kept {
+        Some(kept) if !asked.only_plan => kept,
+        _ => return explain(&prepared.plan, asked.options.json),
+    };
+    tell_notes(&prepared.plan);
+    match run::enter(&prepared.plan, &kept) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => fail(error.code(), &error, error.hint().as_deref()),
+    }
+}
+
+fn explain(plan: &plan::Plan, json: bool) -> ExitCode {
+    match if json { plan::json(plan) } else { Ok(plan::explain(plan)) } {
+        Ok(text) => println!("{}", text.trim_end()),
+        Err(error) => return fail(code::FAILED, &error, None),
+    }
+    ExitCode::SUCCESS
+}
+
+fn tell_notes(plan: &plan::Plan) {
+    if plan.terminal {
+        plan.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
+    }
+}
+
 /// A box, from its image to its end.
 fn start(
     options: &Options,
+    given: Vec<String>,
     command: &[String],
     environment: &BTreeMap<String, String>,
     is_root: bool,
 ) -> ExitCode {
+    if let Some(name) = &options.keep {
+        let asked = Asked { name, options, words: given, command, may_make: true, only_plan: options.explain };
+        return match Images::open(is_root, environment, options.insecure_registry.clone()) {
+            Ok(images) => enter(&asked, &images, environment),
+            Err(error) => fail(code::FAILED, &error, error.hint()),
+        };
+    }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let Some(source) = &options.from else {
         let hint =
@@ -76,15 +208,9 @@ fn start(
         Err(refusal) => return fail(code::FAILED, &refusal, None),
     };
     if options.explain {
-        match if options.json { plan::json(&plan) } else { Ok(plan::explain(&plan)) } {
-            Ok(text) => println!("{}", text.trim_end()),
-            Err(error) => return fail(code::FAILED, &error, None),
-        }
-        return ExitCode::SUCCESS;
+        return explain(&plan, options.json);
     }
-    if plan.terminal {
-        plan.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
-    }
+    tell_notes(&plan);
     match run::run(&plan) {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(error.code(), &error, None),
@@ -164,18 +290,15 @@ fn list(images: &Images, json: bool) -> Result<(), ImageError> {
     Ok(())
 }
 
-fn remove(images: &Images, names: &[String]) -> Result<(), ImageError> {
-    for name in names {
-        let gone = images.store().remove(name)?;
-        println!("{name}: {}", if gone { "removed" } else { "the name is gone, the image has others" });
-    }
-    Ok(())
-}
-
-fn collect(images: &Images) -> Result<(), ImageError> {
-    let freed = images.store().gc(&[])?;
+fn collect(images: &Images, boxes: &Boxes, facts: &facts::Facts) -> Result<(), BoxError> {
+    let ids = (facts.uid != 0).then(|| plan::user_ids(facts));
+    let (swept, failures) = boxes.sweep(ids.as_ref())?;
+    // Looked at while no box is being made: one that comes later has its image in use.
+    let mut freed = images.store().gc(&boxes.images()?).map_err(ImageError::from)?;
+    freed.leftovers += swept;
+    failures.iter().for_each(|error| eprintln!("toolbox: {error}"));
     println!(
-        "{} images and {} interrupted unpackings removed, {:.1} MiB freed",
+        "{} images and {} interrupted pieces of work removed, {:.1} MiB freed",
         freed.images.len(),
         freed.leftovers,
         freed.bytes as f64 / f64::from(1 << 20)

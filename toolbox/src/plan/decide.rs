@@ -62,6 +62,12 @@ pub enum Refusal {
     /// A path that is the box's own.
     #[error("--mount to {0} would hide what a box needs")]
     Reserved(PathBuf),
+    /// A kept box that could keep nothing.
+    #[error("--keep and --read-only contradict each other: there would be nothing to keep")]
+    NothingToKeep,
+    /// The layer would lie in the tree that it is above.
+    #[error("the host's own root cannot be kept: its layer would lie within it; name an image with --from")]
+    KeptHost,
     /// A working folder that is no absolute path.
     #[error("--workdir {0} is not an absolute path")]
     WorkingFolder(PathBuf),
@@ -72,6 +78,12 @@ pub enum Refusal {
 /// # Errors
 /// See [`Refusal`]: whatever is asked for is in the plan, or there is none.
 pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Image) -> Result<Plan, Refusal> {
+    if options.keep.is_some() && options.read_only {
+        return Err(Refusal::NothingToKeep);
+    }
+    if options.keep.is_some() && image.is_host {
+        return Err(Refusal::KeptHost);
+    }
     let mut notes = Vec::new();
     let namespaces = namespaces(options, facts)?;
     let own = |kind| namespaces.contains(&kind);
@@ -151,6 +163,11 @@ fn capabilities(options: &Options) -> Capabilities {
     };
     let union = |list: &[Capabilities]| list.iter().fold(Capabilities::NONE, |all, one| all.with(*one));
     profile.without(union(&options.cap_drop)).with(union(&options.cap_add))
+}
+
+/// The ids that a user's box would have.
+pub fn user_ids(facts: &Facts) -> Ids {
+    ids(facts, &mut Vec::new())
 }
 
 fn ids(facts: &Facts, notes: &mut Vec<String>) -> Ids {
@@ -281,7 +298,11 @@ fn steps(
             return Err(Refusal::Reserved(mount.target.clone()));
         }
     }
-    steps.push(Step::Root { source: image.tree.clone(), read_only: options.read_only });
+    steps.push(Step::Root {
+        source: image.tree.clone(),
+        read_only: options.read_only,
+        layer: image.layer.clone(),
+    });
     if image.is_host {
         let path = |path: &PathBuf| Step::Layer { path: path.clone() };
         steps.extend(facts.trees.iter().map(path));

@@ -45,6 +45,7 @@ fn image() -> Image {
         shell: Some("/bin/bash".to_owned()),
         environment: vec![("PATH".to_owned(), "/opt/bin:/bin".to_owned())],
         working_dir: None,
+        layer: None,
     }
 }
 
@@ -75,7 +76,7 @@ const USES: [(&str, &[&str]); 14] = [
 ];
 
 /// Those that choose the image, or what is done with the plan: `tests/box` tries them.
-const OTHERS: [&str; 4] = ["from", "insecure_registry", "explain", "json"];
+const OTHERS: [&str; 5] = ["from", "insecure_registry", "explain", "json", "keep"];
 
 #[test]
 fn every_option_changes_the_plan_or_is_refused() {

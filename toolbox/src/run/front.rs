@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{pipe2, read, write};
+use seccompiler::BpfProgram;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
@@ -29,11 +30,41 @@ const PASSED: [Signal; 8] = [
 /// What a command may take to end when its terminal is gone.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What a monitor is given.
+pub(super) struct Parts<'a> {
+    /// Filters of system calls.
+    pub(super) filters: &'a [BpfProgram],
+    /// The user's terminal.
+    pub(super) terminal: Option<&'a Terminal>,
+    /// From the front: signals; at its end when the front is gone.
+    pub(super) control: &'a OwnedFd,
+    /// To the front.
+    pub(super) events: &'a OwnedFd,
+}
+
 /// Runs a box to its end; gives the command's exit code, 128 and more for a signal.
 ///
 /// # Errors
 /// See [`RunError`]. Whatever is returned, nothing of the box is left.
 pub fn run(plan: &Plan) -> Result<u8, RunError> {
+    let folder = plan.cgroup.as_ref().map(cgroup::folder);
+    let ended = attend(plan, |parts| {
+        let Parts { filters, terminal, control, events } = *parts;
+        monitor::main(plan, filters, folder.as_deref(), terminal, control, events)
+    });
+    // In order, nothing is left by now. If the monitor was killed, its work is done here.
+    if let Some(folder) = folder {
+        cgroup::remove(&folder).doing("remove the box's cgroup")?;
+    }
+    ended
+}
+
+/// Has a monitor run a session, and relays between it and the user's terminal until it has ended. The monitor
+/// does not return.
+pub(super) fn attend(
+    plan: &Plan,
+    monitor: impl FnOnce(&Parts<'_>) -> Result<u8, RunError>,
+) -> Result<u8, RunError> {
     let filters = seccomp::compile(&plan.seccomp, plan.capabilities)?;
     let mut mask = SigSet::empty();
     PASSED.iter().chain([&Signal::SIGWINCH, &Signal::SIGCHLD]).for_each(|signal| mask.add(*signal));
@@ -44,11 +75,16 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     let (control_end, control) = pipe2(OFlag::O_CLOEXEC).doing("make a pipe")?;
     let terminal =
         if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
-    let folder = plan.cgroup.as_ref().map(cgroup::folder);
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
-    let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
+    let Some(child) = sys::fork::fork(0).doing("fork")? else {
         drop((events, control, signals));
-        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &control_end, &box_events);
+        let parts = Parts {
+            filters: &filters,
+            terminal: terminal.as_ref(),
+            control: &control_end,
+            events: &box_events,
+        };
+        return monitor(&parts);
     };
     drop((box_events, control_end));
     let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };
@@ -56,12 +92,8 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     if let Some(terminal) = &front.terminal {
         terminal.restore();
     }
-    // In order, nothing is left by now. If the monitor was killed, its work is done here.
     drop(front.control);
-    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(monitor), None);
-    if let Some(folder) = folder {
-        cgroup::remove(&folder).doing("remove the box's cgroup")?;
-    }
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None);
     remains::end_all();
     result?;
     front.outcome.unwrap_or(Err(RunError::Killed))
@@ -169,6 +201,8 @@ impl Front {
                     _ => RunError::Inside(text),
                 }));
             }
+            // Said to whoever starts a box, and not to a session.
+            Event::Ready => {}
             Event::Closed => return Ok(false),
         }
         Ok(true)

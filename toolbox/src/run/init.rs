@@ -29,7 +29,53 @@ pub(super) fn main(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &O
     super::leave(code)
 }
 
+/// Init's life in a kept box, whose commands others start. It writes to `ready` when the box can be entered.
+pub(super) fn keep(plan: &Plan, go: &OwnedFd, events: &OwnedFd, ready: &OwnedFd) -> ! {
+    if let Err(text) = prepare_box(plan, go).and_then(|()| reap(ready)) {
+        wire::failed(events, code::FAILED, &text);
+    }
+    super::leave(code::FAILED)
+}
+
+/// Reaps what sessions leave, until the keeper ends it.
+fn reap(ready: &OwnedFd) -> Result<(), String> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block().map_err(|error| format!("block signals: {error}"))?;
+    nix::unistd::write(ready, &[1]).map_err(|error| format!("tell the keeper: {error}"))?;
+    loop {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            if status == WaitStatus::StillAlive {
+                break;
+            }
+        }
+        mask.wait().map_err(|error| format!("hear signals: {error}"))?;
+    }
+}
+
 fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> Result<u8, String> {
+    let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
+    let own = |kind| plan.namespaces.contains(&kind);
+    prepare_box(plan, go)?;
+    let slave = if plan.terminal { Some(terminal(events)?) } else { None };
+    let mut mask = SigSet::thread_get_mask().map_err(at("look at the signals"))?;
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block().map_err(at("block signals"))?;
+    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
+    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+        start(plan, filters, slave.as_ref(), events);
+    };
+    drop(slave);
+    let code = attend(command, &signals)?;
+    if !own(Namespace::Pid) {
+        remains::end_all();
+    }
+    wire::ended(events, code);
+    Ok(code)
+}
+
+/// Makes the box, up to its root.
+fn prepare_box(plan: &Plan, go: &OwnedFd) -> Result<(), String> {
     let own = |kind| plan.namespaces.contains(&kind);
     let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
@@ -51,26 +97,11 @@ fn live(plan: &Plan, filters: &[BpfProgram], go: &OwnedFd, events: &OwnedFd) -> 
     if own(Namespace::Net) {
         loopback_up().map_err(at("bring the loopback link up"))?;
     }
-    root::make(plan)?;
-    let slave = if plan.terminal { Some(terminal(events)?) } else { None };
-    let mut mask = SigSet::thread_get_mask().map_err(at("look at the signals"))?;
-    mask.add(Signal::SIGCHLD);
-    mask.thread_block().map_err(at("block signals"))?;
-    let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
-    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
-        start(plan, filters, slave.as_ref(), events);
-    };
-    drop(slave);
-    let code = attend(command, &signals)?;
-    if !own(Namespace::Pid) {
-        remains::end_all();
-    }
-    wire::ended(events, code);
-    Ok(code)
+    root::make(plan)
 }
 
 /// Reaps and passes signals on until the command has ended.
-fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
+pub(super) fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
     loop {
         let info = match signals.read_signal() {
             Ok(Some(info)) => info,
@@ -92,7 +123,7 @@ fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
 }
 
 /// Makes the box's terminal, sends its outer side to the front, and gives its inner side.
-fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
+pub(super) fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/ptmx", flags, rustix::fs::Mode::empty())
         .map_err(|error| format!("open /dev/ptmx: {error}"))?;
@@ -107,7 +138,7 @@ fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
 }
 
 /// The command's process, up to the command.
-fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
+pub(super) fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, events: &OwnedFd) -> ! {
     let code = match execute(plan, filters, slave) {
         Failure::Step(text) => {
             wire::failed(events, code::FAILED, &text);

@@ -76,7 +76,7 @@ fn watch(
     let ended = ready.and_then(|()| {
         // One that is gone has said why.
         let _ = write(&go, &[1]);
-        forward(child, control)
+        forward(child, control, None)
     });
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
@@ -84,21 +84,24 @@ fn watch(
     ended
 }
 
-/// Passes signals on until the box has ended, or the front has.
-fn forward(child: i32, control: &OwnedFd) -> Result<(), Failure> {
+/// Passes signals on until the child has ended, or the front has, or another process.
+pub(super) fn forward(child: i32, control: &OwnedFd, other: Option<&OwnedFd>) -> Result<(), Failure> {
     let pid =
         rustix::process::Pid::from_raw(child).ok_or(("name the box", io::ErrorKind::InvalidData.into()))?;
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|error| ("watch the box", error.into()))?;
     loop {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds =
-            [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN), PollFd::new(control.as_fd(), PollFlags::POLLIN)];
+        let mut fds: Vec<PollFd<'_>> = [Some(&pidfd), other, Some(control)]
+            .into_iter()
+            .flatten()
+            .map(|descriptor| PollFd::new(descriptor.as_fd(), PollFlags::POLLIN))
+            .collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             other => other.map_err(|error| ("wait", error.into()))?,
         };
-        if fds[0].any() == Some(true) {
+        if fds[..fds.len() - 1].iter().any(|process| process.any() == Some(true)) {
             return Ok(());
         }
         let mut signals = [0; 16];
@@ -116,7 +119,7 @@ fn forward(child: i32, control: &OwnedFd) -> Result<(), Failure> {
 }
 
 /// Writes the ids of the box's user namespace.
-fn map(child: i32, ids: &Ids) -> Result<(), Failure> {
+pub(super) fn map(child: i32, ids: &Ids) -> Result<(), Failure> {
     if ids.by_tools {
         SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error.into()))?;
         tool("newuidmap", child, &ids.users)?;
