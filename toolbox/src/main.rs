@@ -97,10 +97,13 @@ fn with_boxes(
                 let target = layer::Target::parse(&to)?;
                 let kept = boxes()?.get(&name)?;
                 if kept.running().is_some() {
-                    eprintln!("toolbox: note: box `{name}` runs; what changes meanwhile may be in it by half");
+                    eprintln!(
+                        "toolbox: note: box `{name}` runs; what changes meanwhile may be in it by half"
+                    );
                 }
                 let ids = session::ids(&kept.record, &facts());
-                let said = with_progress(|progress| layer::commit(&kept, &images, ids.as_ref(), &target, progress))?;
+                let said =
+                    with_progress(|progress| layer::commit(&kept, &images, ids.as_ref(), &target, progress))?;
                 if !said.is_empty() {
                     println!("{said}");
                 }
@@ -177,7 +180,8 @@ fn start(
     is_root: bool,
 ) -> ExitCode {
     if let Some(name) = &options.keep {
-        let asked = Asked { name, options, words: given, command, may_make: true, only_plan: options.explain };
+        let asked =
+            Asked { name, options, words: given, command, may_make: true, only_plan: options.explain };
         return match Images::open(is_root, environment, options.insecure_registry.clone()) {
             Ok(images) => enter(&asked, &images, environment),
             Err(error) => fail(code::FAILED, &error, error.hint()),

@@ -210,7 +210,8 @@ const BOX_NAME_MAX: usize = 128;
 pub fn box_name(text: &str) -> Result<String, String> {
     let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let begins = text.bytes().next().is_some_and(letter);
-    if begins && text.len() <= BOX_NAME_MAX && text.bytes().all(|byte| letter(byte) || b"_.-".contains(&byte)) {
+    if begins && text.len() <= BOX_NAME_MAX && text.bytes().all(|byte| letter(byte) || b"_.-".contains(&byte))
+    {
         return Ok(text.to_owned());
     }
     Err(format!(

@@ -95,7 +95,8 @@ pub fn size_bytes(kept: &Kept, ids: Option<&Ids>) -> Result<u64, BoxError> {
     let upper = kept.folder.join("upper");
     let size = mapped::within(ids, || {
         let mut seen = std::collections::HashSet::new();
-        let size = size_of(&upper, &mut seen).map_err(|error| format!("cannot read {}: {error}", upper.display()))?;
+        let size = size_of(&upper, &mut seen)
+            .map_err(|error| format!("cannot read {}: {error}", upper.display()))?;
         Ok(size.to_ne_bytes().to_vec())
     });
     let bytes = size.map_err(BoxError::Layer)?;
@@ -129,7 +130,8 @@ pub fn diff(kept: &Kept, images: &Images, ids: Option<&Ids>) -> Result<Vec<u8>, 
     let (image, _held) = image_of(kept, images, &mut |_| {})?;
     let upper = kept.folder.join("upper");
     mapped::within(ids, || {
-        let changes = Overlay { lower: &image.tree, upper: Some(&upper) }.diff().map_err(|error| error.to_string())?;
+        let changes =
+            Overlay { lower: &image.tree, upper: Some(&upper) }.diff().map_err(|error| error.to_string())?;
         let mut text = Vec::new();
         for change in changes {
             text.extend(match change.kind {
@@ -224,7 +226,8 @@ pub fn commit(
                 }
                 Ok(id)
             });
-            let cleared = toolbox_store::tree::remove(&scratch).map_err(BoxError::io("cannot remove", &scratch));
+            let cleared =
+                toolbox_store::tree::remove(&scratch).map_err(BoxError::io("cannot remove", &scratch));
             let id = named?;
             cleared.map(|()| id)
         }

@@ -88,7 +88,9 @@ pub enum BoxError {
         is: u32,
     },
     /// The ids of its files cannot be mapped any more.
-    #[error("the files of box `{name}` have {count} ids from {first} on, which cannot be mapped here any more")]
+    #[error(
+        "the files of box `{name}` have {count} ids from {first} on, which cannot be mapped here any more"
+    )]
     IdsGone {
         /// The box.
         name: String,
@@ -170,9 +172,9 @@ impl BoxError {
     /// What can be tried.
     pub fn hint(&self) -> Option<String> {
         Some(match self {
-            Self::Unknown(name) => format!(
-                "`toolbox ls` lists them; `toolbox --keep {name} --from SOURCE` makes it"
-            ),
+            Self::Unknown(name) => {
+                format!("`toolbox ls` lists them; `toolbox --keep {name} --from SOURCE` makes it")
+            }
             Self::NoSource(name) => format!("toolbox --keep {name} --from SOURCE"),
             Self::Differs { name, .. } => format!(
                 "`toolbox enter {name}` takes it as it is; for another, take another name, or remove it with \
@@ -189,15 +191,16 @@ impl BoxError {
                 Some(keeper) => format!("leave its sessions, or end it with all of them: kill {keeper}"),
                 None => "leave its sessions".to_owned(),
             },
-            Self::Foreign { cause: Mismatch::PidNamespace, .. } => "enter it from where it was started".to_owned(),
-            Self::Record { path, .. } => format!(
-                "put {} right; the box's files are in `upper` beside it",
-                path.display()
-            ),
+            Self::Foreign { cause: Mismatch::PidNamespace, .. } => {
+                "enter it from where it was started".to_owned()
+            }
+            Self::Record { path, .. } => {
+                format!("put {} right; the box's files are in `upper` beside it", path.display())
+            }
             Self::Options { .. } => "enter it with the version that made it".to_owned(),
-            Self::Both(name) => format!(
-                "`toolbox rm --box {name}` removes the box; `toolbox images` has the image's id"
-            ),
+            Self::Both(name) => {
+                format!("`toolbox rm --box {name}` removes the box; `toolbox images` has the image's id")
+            }
             Self::Needed { name, .. } => format!("`toolbox rm {name}` gives the box up"),
             Self::Exists(_) => "name another place, or remove it first".to_owned(),
             Self::Image(error) => return error.hint().map(str::to_owned),
@@ -318,7 +321,8 @@ impl Boxes {
             // It is the box's `/`, which all its users may pass.
             let upper = new.join("upper");
             make.create(&upper).map_err(&failed)?;
-            fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o755)).map_err(&failed)?;
+            fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
+                .map_err(&failed)?;
             Lock::open(&new).map_err(&failed)?;
             record::write(&new, "box.json", record)?;
             let folder = self.folder(name);

@@ -109,8 +109,10 @@ fn again(
     }
     let (mut image, held) = image_of(&kept, images, progress)?;
     image.layer = Some(kept.folder.clone());
-    let mut options = words::parse(&record.options)
-        .map_err(|error| BoxError::Options { name: name(), text: error.render().to_string().trim().to_owned() })?;
+    let mut options = words::parse(&record.options).map_err(|error| BoxError::Options {
+        name: name(),
+        text: error.render().to_string().trim().to_owned(),
+    })?;
     options.keep = Some(name());
     let plan = plan::decide(&options, asked.command, facts, &image)?;
     if let Some(lost) = lost(record.ids.as_ref(), plan.ids.as_ref()) {
@@ -235,7 +237,10 @@ mod tests {
         let path = folder.path().canonicalize().unwrap();
         let text = path.to_str().unwrap();
         assert_eq!(absolute(text), format!("dir:{text}"));
-        assert_eq!(absolute(&format!("{text}/../{}", path.file_name().unwrap().to_str().unwrap())), absolute(text));
+        assert_eq!(
+            absolute(&format!("{text}/../{}", path.file_name().unwrap().to_str().unwrap())),
+            absolute(text)
+        );
         assert!(absolute("tar:x.tar").starts_with("tar:/"));
         for same in ["host", "a-name-of-the-store", "docker.io/library/debian:12"] {
             assert_eq!(absolute(same), same);

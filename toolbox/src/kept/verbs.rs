@@ -58,10 +58,12 @@ fn as_json(rows: &[Row]) -> String {
 }
 
 fn as_table(rows: &[Row]) -> String {
-    let mut text = format!("{:<20} {:>8} {:>8} {:>9}  {:<20} IMAGE", "NAME", "PID", "SESSIONS", "MiB", "CREATED");
+    let mut text =
+        format!("{:<20} {:>8} {:>8} {:>9}  {:<20} IMAGE", "NAME", "PID", "SESSIONS", "MiB", "CREATED");
     for row in rows {
         let pid = row.running.as_ref().map_or_else(|| "-".to_owned(), |running| running.pid.to_string());
-        let size = row.size_bytes.map_or_else(|| "?".to_owned(), |size| format!("{:.1}", size as f64 / 1_048_576.0));
+        let size =
+            row.size_bytes.map_or_else(|| "?".to_owned(), |size| format!("{:.1}", size as f64 / 1_048_576.0));
         let (name, record) = (&row.kept.name, &row.kept.record);
         // Writing to a String cannot fail.
         let _ = write!(

@@ -70,7 +70,8 @@ mod tests {
 
     #[test]
     fn options_are_words_and_again_options() {
-        let line = ["--keep", "a", "--from", "x", "-p", "net", "--share", "pid,ipc", "-e", "A=b,c", "--memory=1G"];
+        let line =
+            ["--keep", "a", "--from", "x", "-p", "net", "--share", "pid,ipc", "-e", "A=b,c", "--memory=1G"];
         let found = words(&line);
         assert_eq!(found, ["--profile=net", "--share=pid", "--share=ipc", "--memory=1G", "--env=A=b,c"]);
         let (one, two) = (parse(&found).unwrap(), parse(&words(&line)).unwrap());

@@ -42,7 +42,13 @@ pub(super) fn main(plan: &Plan, folder: &Path, group: Option<&Path>, gate: Lock,
     super::leave(code)
 }
 
-fn keep(plan: &Plan, folder: &Path, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> Result<(), Failure> {
+fn keep(
+    plan: &Plan,
+    folder: &Path,
+    group: Option<&Path>,
+    gate: Lock,
+    events: &OwnedFd,
+) -> Result<(), Failure> {
     // Neither the terminal nor the streams of the first session are the box's.
     nix::unistd::setsid().map_err(at("make a session"))?;
     let _ = rustix::thread::set_name(c"toolbox-keeper");
@@ -63,7 +69,8 @@ fn keep(plan: &Plan, folder: &Path, group: Option<&Path>, gate: Lock, events: &O
     let (ready_end, ready) = pipe2(OFlag::O_CLOEXEC).map_err(at("make a pipe"))?;
     let flags = plan.namespaces.iter().fold(0, |flags, kind| flags | kind.clone_flag());
     let forked = sys::fork::fork(flags & !Namespace::Cgroup.clone_flag());
-    let Some(child) = forked.map_err(at("make the box's namespaces")).or_else(|error| abandon(group, error))?
+    let Some(child) =
+        forked.map_err(at("make the box's namespaces")).or_else(|error| abandon(group, error))?
     else {
         // What is open in the box's first process is not for those in the box.
         drop((go, ready_end, gate, lock));

@@ -13,10 +13,7 @@ use std::io::{Read, Write};
 ///
 /// # Errors
 /// The namespace cannot be made or mapped; the job's own.
-pub fn within(
-    ids: Option<&Ids>,
-    job: impl FnOnce() -> Result<Vec<u8>, String>,
-) -> Result<Vec<u8>, String> {
+pub fn within(ids: Option<&Ids>, job: impl FnOnce() -> Result<Vec<u8>, String>) -> Result<Vec<u8>, String> {
     let Some(ids) = ids else { return job() };
     let at = |error: nix::Error| format!("make a pipe: {error}");
     let (go_end, go) = pipe2(OFlag::O_CLOEXEC).map_err(at)?;

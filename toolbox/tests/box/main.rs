@@ -1,9 +1,10 @@
 //! Real boxes, as root and as a user, of a root that has only busybox in it.
 //!
-//! Needs root, and Debian's busybox-static.
+//! Needs root, and Debian's busybox-static, uidmap and zstd.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
+mod kept;
 mod leaks;
 mod sight;
 mod sources;
