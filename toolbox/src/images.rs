@@ -86,7 +86,7 @@ impl Images {
     /// # Errors
     /// See [`ImageError`].
     pub fn get(&self, source: &str, progress: &mut dyn FnMut(Progress)) -> Result<Held, ImageError> {
-        if !source.contains(['/', ':'])
+        if !source.starts_with(['/', '.'])
             && !Path::new(source).exists()
             && let Ok(held) = self.store.hold_named(source)
         {

@@ -168,9 +168,11 @@ pub fn commit(
     let config = held.as_ref().map_or_else(Config::default, |held| held.image.config.clone());
     let upper = kept.folder.join("upper");
     let overlay = Overlay { lower: &image.tree, upper: Some(&upper) };
-    let wrong = |error: &CommitError| match error.hint() {
-        Some(hint) => format!("{error}; {hint}"),
-        None => error.to_string(),
+    let wrong = |error: &CommitError| match error {
+        CommitError::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+            format!("{error}; nothing was left of it: write it where there is room")
+        }
+        error => error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}")),
     };
     let layout = |folder: &Path, tag: &str| {
         let write = || {

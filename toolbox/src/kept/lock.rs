@@ -5,14 +5,18 @@
 //! byte 1      held by a running box
 //! bytes 2…    one for each session; a box that ends takes all of them at once
 //! ```
+//! What is in the file is `record::Running`, of the box that runs or ran last: written in place, so that a box can
+//! be entered, and rid of files, on a full disk too.
+//!
 //! They are locks of open files (fcntl(2), "Open file description locks"), so that a child inherits them.
 
+use super::record::Running;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, flock, off_t};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 const GATE: off_t = 0;
@@ -20,6 +24,9 @@ const RUNNING: off_t = 1;
 const SESSIONS: off_t = 2;
 /// The most sessions of a box.
 const MOST: off_t = 4096;
+
+/// Bytes of the file.
+const SIZE: usize = 4096;
 
 /// An open `lock` file. What it holds is held until it and its copies in other processes are closed.
 #[derive(Debug)]
@@ -38,6 +45,42 @@ impl Lock {
         let mut options = File::options();
         let file = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)?;
         Ok(Self { file, path })
+    }
+
+    /// Makes the file of a new box, with all the bytes that it will have.
+    ///
+    /// # Errors
+    /// open(2), write(2).
+    pub fn make(folder: &Path) -> io::Result<()> {
+        let lock = Self::open(folder)?;
+        lock.file.write_all_at(&[b'\n'; SIZE], 0)?;
+        lock.file.sync_all()
+    }
+
+    /// Writes down how the box can be joined. The caller has the gate, or its starter has.
+    ///
+    /// # Errors
+    /// write(2).
+    pub fn tell(&self, running: &Running) -> io::Result<()> {
+        let mut text = serde_json::to_vec(running)?;
+        if text.len() > SIZE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        text.resize(SIZE, b'\n');
+        self.file.write_all_at(&text, 0)
+    }
+
+    /// How the box can be joined, if it runs.
+    ///
+    /// # Errors
+    /// fcntl(2), read(2); [`io::ErrorKind::InvalidData`] for what no keeper wrote.
+    pub fn running(&self) -> io::Result<Option<Running>> {
+        if !self.is_running()? {
+            return Ok(None);
+        }
+        let mut text = vec![0; SIZE];
+        let count = self.file.read_at(&mut text, 0)?;
+        Ok(Some(serde_json::from_slice(&text[..count])?))
     }
 
     /// Another open file of the same lock.

@@ -4,8 +4,7 @@
 //! STORE/boxes/.lock               flock: held while a box gets or loses its name
 //! STORE/boxes/NAME/box.json       how it was made (`record::Record`)
 //! STORE/boxes/NAME/upper, work    its layer, as overlayfs has it
-//! STORE/boxes/NAME/lock           who is at it (`lock::Lock`)
-//! STORE/boxes/NAME/running.json   while it runs: its first process (`record::Running`)
+//! STORE/boxes/NAME/lock           who is at it (`lock::Lock`), and its first process (`record::Running`)
 //! STORE/boxes/.RANDOM             a box on its way in or out
 //! ```
 //! A running box belongs to its *keeper*, a process that no session is the parent of. Every session, the first
@@ -202,6 +201,9 @@ impl BoxError {
                 format!("`toolbox rm --box {name}` removes the box; `toolbox images` has the image's id")
             }
             Self::Needed { name, .. } => format!("`toolbox rm {name}` gives the box up"),
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
+                "free space there; nothing was left of it".to_owned()
+            }
             Self::Exists(_) => "name another place, or remove it first".to_owned(),
             Self::Image(error) => return error.hint().map(str::to_owned),
             Self::Commit(error) => return error.hint().map(str::to_owned),
@@ -323,7 +325,7 @@ impl Boxes {
             make.create(&upper).map_err(&failed)?;
             fs::set_permissions(&upper, std::os::unix::fs::PermissionsExt::from_mode(0o755))
                 .map_err(&failed)?;
-            Lock::open(&new).map_err(&failed)?;
+            Lock::make(&new).map_err(&failed)?;
             record::write(&new, "box.json", record)?;
             let folder = self.folder(name);
             let (from, to) = (rustix::fs::CWD, rustix::fs::CWD);
@@ -425,10 +427,9 @@ impl Boxes {
 }
 
 impl Kept {
-    /// Its first process, while it runs.
+    /// Its first process, while it runs and that can be told.
     pub fn running(&self) -> Option<Running> {
-        let lock = Lock::open(&self.folder).ok()?;
-        if lock.is_running().ok()? { record::read(&self.folder, "running.json").ok() } else { None }
+        Lock::open(&self.folder).and_then(|lock| lock.running()).ok().flatten()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What is written down of a box: `box.json` for good, `running.json` while it runs.
+//! What is written down of a box: `box.json` for good, and how to join it while it runs.
 
 use super::BoxError;
 use crate::namespace::Namespace;
@@ -41,7 +41,7 @@ pub struct Record {
     pub created: u64,
 }
 
-/// `running.json`: the box's first process, and what is needed to join it. It is believed only while the box's
+/// In the box's `lock` file: the box's first process, and what is needed to join it. It is believed only while the box's
 /// lock says that it runs, and while all of it is so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Running {
@@ -193,11 +193,11 @@ mod tests {
     fn records_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().unwrap();
         let own = Running::of(std::process::id() as i32, &[Namespace::Pid], Some(Path::new("/x"))).unwrap();
-        write(folder.path(), "running.json", &own).unwrap();
-        assert_eq!(read::<Running>(folder.path(), "running.json").unwrap(), own);
+        write(folder.path(), "box.json", &own).unwrap();
+        assert_eq!(read::<Running>(folder.path(), "box.json").unwrap(), own);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        fs::write(folder.path().join("running.json"), "{").unwrap();
-        let error = read::<Running>(folder.path(), "running.json").unwrap_err();
-        assert!(error.to_string().contains("running.json"), "{error}");
+        fs::write(folder.path().join("box.json"), "{").unwrap();
+        let error = read::<Running>(folder.path(), "box.json").unwrap_err();
+        assert!(error.to_string().contains("box.json"), "{error}");
     }
 }

@@ -109,7 +109,9 @@ pub(super) fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
             Err(error) => return Err(format!("hear signals: {error}")),
         };
         if info.ssi_signo != Signal::SIGCHLD as u32 {
-            let _ = sys::process::kill(command, info.ssi_signo as i32);
+            let asked = info.ssi_signo as i32;
+            let sent = if asked == super::session::END as i32 { nix::libc::SIGKILL } else { asked };
+            let _ = sys::process::kill(command, sent);
             continue;
         }
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {

@@ -2,7 +2,7 @@
 
 use super::{cgroup, code, init, monitor, remains, wire};
 use crate::kept::lock::Lock;
-use crate::kept::record::{self, Running};
+use crate::kept::record::Running;
 use crate::namespace::Namespace;
 use crate::plan::Plan;
 use nix::errno::Errno;
@@ -31,8 +31,8 @@ pub(super) fn folder(plan: &Plan, folder: &Path, name: &str) -> Option<PathBuf> 
 }
 
 /// The keeper's life. It has the gate from whoever started it, and gives it up when the box can be entered.
-pub(super) fn main(plan: &Plan, folder: &Path, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> ! {
-    let code = match keep(plan, folder, group, gate, events) {
+pub(super) fn main(plan: &Plan, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> ! {
+    let code = match keep(plan, group, gate, events) {
         Ok(()) => 0,
         Err((doing, error)) => {
             wire::failed(events, code::FAILED, &format!("{doing}: {error}"));
@@ -42,13 +42,7 @@ pub(super) fn main(plan: &Plan, folder: &Path, group: Option<&Path>, gate: Lock,
     super::leave(code)
 }
 
-fn keep(
-    plan: &Plan,
-    folder: &Path,
-    group: Option<&Path>,
-    gate: Lock,
-    events: &OwnedFd,
-) -> Result<(), Failure> {
+fn keep(plan: &Plan, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> Result<(), Failure> {
     // Neither the terminal nor the streams of the first session are the box's.
     nix::unistd::setsid().map_err(at("make a session"))?;
     let _ = rustix::thread::set_name(c"toolbox-keeper");
@@ -90,8 +84,7 @@ fn keep(
             return Ok(());
         }
         let running = Running::of(child, &plan.namespaces, group).map_err(at("look at the box"))?;
-        record::write(folder, "running.json", &running)
-            .map_err(|error| ("write the box's record", io::Error::other(error.to_string())))?;
+        lock.tell(&running).map_err(at("write down the box's first process"))?;
         mask.thread_block().map_err(at("block signals"))?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
         gate.open_gate().map_err(at("open the box's gate"))?;
@@ -102,7 +95,6 @@ fn keep(
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
     remains::end_all();
-    let _ = fs::remove_file(folder.join("running.json"));
     if let Some(group) = group {
         cgroup::remove(group).map_err(at("remove the box's cgroup"))?;
     }

@@ -5,7 +5,6 @@ use super::session::{self, Joined};
 use super::wire::{self, Event};
 use super::{Doing, RunError, cgroup, code, front, keeper};
 use crate::kept::lock::Lock;
-use crate::kept::record::{self, Running};
 use crate::kept::{BoxError, Kept};
 use crate::plan::Plan;
 use nix::sys::wait::waitpid;
@@ -29,14 +28,14 @@ pub fn enter(plan: &Plan, kept: &Kept) -> Result<u8, BoxError> {
         let running = lock.is_running().map_err(doing("cannot look at the lock of"))?;
         if let Some(place) = lock.enter().map_err(doing("cannot lock"))? {
             if !running {
-                (gate, lock) = start(plan, &kept.folder, group.as_deref(), gate, lock)?;
+                (gate, lock) = start(plan, group.as_deref(), gate, lock)?;
             }
             break place;
         }
         // It is just ending: it is started again.
         lock.wait_ended().map_err(doing("cannot lock"))?;
     };
-    let result = joined(kept).and_then(|joined| {
+    let result = joined(kept, &lock).and_then(|joined| {
         gate.open_gate().map_err(doing("cannot unlock"))?;
         Ok(front::attend(plan, |parts| {
             session::main(plan, parts.filters, &joined, parts.terminal, parts.control, parts.events)
@@ -57,27 +56,23 @@ pub fn enter(plan: &Plan, kept: &Kept) -> Result<u8, BoxError> {
 }
 
 /// The very process that was started, or none.
-fn joined(kept: &Kept) -> Result<Joined, BoxError> {
-    let running: Running = record::read(&kept.folder, "running.json")?;
-    let first = running.open().map_err(|cause| BoxError::Foreign { name: kept.name.clone(), cause })?;
+fn joined(kept: &Kept, lock: &Lock) -> Result<Joined, BoxError> {
+    let foreign = |cause| BoxError::Foreign { name: kept.name.clone(), cause };
+    let running = lock.running().map_err(|error| foreign(error.into()))?;
+    let running = running.ok_or(RunError::Killed)?;
+    let first = running.open().map_err(foreign)?;
     Ok(Joined { first, running })
 }
 
 /// Starts the box; returns when it can be entered, with the locks that it was given.
-fn start(
-    plan: &Plan,
-    folder: &Path,
-    group: Option<&Path>,
-    gate: Lock,
-    lock: Lock,
-) -> Result<(Lock, Lock), RunError> {
+fn start(plan: &Plan, group: Option<&Path>, gate: Lock, lock: Lock) -> Result<(Lock, Lock), RunError> {
     let (events, box_events) = wire::pair().doing("make a socket")?;
     let Some(between) = sys::fork::fork(0).doing("fork")? else {
         // The session's place is not the keeper's; the gate is, until the box can be entered.
         drop((events, lock));
         // Its parent ends at once, so that the keeper is nobody's child that ends with a session.
         match sys::fork::fork(0) {
-            Ok(None) => keeper::main(plan, folder, group, gate, &box_events),
+            Ok(None) => keeper::main(plan, group, gate, &box_events),
             Ok(Some(_)) => super::leave(0),
             Err(error) => {
                 wire::failed(&box_events, code::FAILED, &format!("fork: {error}"));

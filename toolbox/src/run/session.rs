@@ -6,6 +6,7 @@ use crate::kept::record::Running;
 use crate::namespace::Namespace;
 use crate::plan::Plan;
 use nix::fcntl::OFlag;
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,7 +14,12 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, pipe2, read, write};
 use seccompiler::BpfProgram;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+
+/// What the monitor sends to the process in the box when the front is gone: nobody else does.
+pub(super) const END: Signal = Signal::SIGPWR;
+/// How long that may take to end all that the session started.
+const PATIENCE_MS: u16 = 2000;
 
 /// The box's first process, as a descriptor of it, and what is known of it.
 #[derive(Debug)]
@@ -86,10 +92,21 @@ fn watch(
         let _ = write(&go, &[1]);
         monitor::forward(child, control, Some(&joined.first))
     });
+    end(child);
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
     remains::end_all();
     ended
+}
+
+/// Has the process in the box end what it started, which it alone sees as its own.
+fn end(child: i32) {
+    if sys::process::kill(child, END as i32).is_ok()
+        && let Ok(gone) = sys::process::watch_exit(child)
+    {
+        // What stays in spite of this ends with the box.
+        let _ = poll(&mut [PollFd::new(gone.as_fd(), PollFlags::POLLIN)], PATIENCE_MS);
+    }
 }
 
 /// The process that the command is a child of.
@@ -125,6 +142,7 @@ fn live(
     let slave = if plan.terminal { Some(init::terminal(events)?) } else { None };
     let mut mask = SigSet::thread_get_mask().map_err(at("look at the signals"))?;
     mask.add(Signal::SIGCHLD);
+    mask.add(END);
     mask.thread_block().map_err(at("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
     let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {

@@ -31,12 +31,29 @@ impl Shop {
         let top = shop.top();
         fs::create_dir(top.join("store")).unwrap();
         if who != Who::Root {
-            std::os::unix::fs::chown(top.join("store"), Some(NOBODY), Some(NOBODY)).unwrap();
+            // Files of others cannot be changed in a user's box.
+            let owner = format!("{NOBODY}:{NOBODY}");
+            let folders = [top.join("store"), top.join("root")];
+            said(&Command::new("chown").args(["-hR", &owner]).args(folders).output().unwrap());
         }
-        let passwd = fs::read_to_string("/etc/passwd").unwrap();
-        fs::write(top.join("passwd"), format!("{passwd}tester:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")).unwrap();
-        fs::write(top.join("ranges"), format!("{NOBODY}:700000:1000\n")).unwrap();
+        // A folder of its own: a file that is bound above another goes when somebody replaces that one.
+        fs::create_dir(top.join("etc")).unwrap();
+        for (name, text) in [
+            ("passwd", format!("root:x:0:0::/root:/bin/sh\ntester:x:{NOBODY}:{NOBODY}::/:/bin/sh\n")),
+            ("group", format!("root:x:0:\ntester:x:{NOBODY}:\n")),
+            ("nsswitch.conf", "passwd: files\ngroup: files\nsubid: files\n".to_owned()),
+            ("resolv.conf", "nameserver 192.0.2.1\n".to_owned()),
+        ] {
+            fs::write(top.join("etc").join(name), text).unwrap();
+        }
+        shop.gives_ranges();
         shop
+    }
+
+    fn gives_ranges(&self) {
+        for name in ["subuid", "subgid"] {
+            fs::write(self.top().join("etc").join(name), format!("{NOBODY}:700000:1000\n")).unwrap();
+        }
     }
 
     fn top(&self) -> PathBuf {
@@ -52,10 +69,7 @@ impl Shop {
     fn program(&self, before: &str, words: &[&str]) -> Command {
         let top = self.top().display().to_string();
         let user = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --");
-        let ranges = format!(
-            "mount --bind {top}/passwd /etc/passwd; touch /etc/subuid /etc/subgid; mount --bind {top}/ranges \
-             /etc/subuid; mount --bind {top}/ranges /etc/subgid;"
-        );
+        let ranges = format!("mount --bind {top}/etc /etc;");
         let (mounts, user) = match self.who {
             Who::Root => (
                 format!("mkdir -p /var/lib/toolbox; mount --bind {top}/store /var/lib/toolbox;"),
@@ -136,8 +150,6 @@ impl Shop {
                 let mine = folders.filter_map(|folder| folder.into_string().ok());
                 found.extend(mine.filter(|folder| folder.starts_with(&format!("toolbox-{name}-"))));
             }
-            let folder = self.store().join("boxes").join(name);
-            found.extend(folder.join("running.json").exists().then(|| "running.json".to_owned()));
             found
         };
         let deadline = Instant::now() + Duration::from_secs(20);
@@ -153,6 +165,12 @@ struct Session(Child);
 impl Session {
     fn ends(mut self) -> Option<i32> {
         drop(self.0.stdin.take());
+        self.0.wait().unwrap().code()
+    }
+
+    /// Ends by what happens to its box: its input stays open.
+    fn dies(mut self) -> Option<i32> {
+        let _input = self.0.stdin.take();
         self.0.wait().unwrap().code()
     }
 }
@@ -286,7 +304,7 @@ fn a_box_stays_until_its_last_session_ends() {
             "-c",
             "ls /proc | grep -c '^[0-9]'; cat /proc/self/cgroup",
         ]);
-        assert!(seen.starts_with("9\n"), "init, three times a session and its command, two cats: {seen}");
+        assert!(seen.starts_with("11\n"), "init, three sessions, their shells, and what those run: {seen}");
         assert!(seen.contains("0::/\n") || who != Who::Root, "{seen}");
         assert_eq!(first.ends(), Some(3));
         let row = shop.row("shared");
@@ -344,7 +362,8 @@ fn a_session_ends_with_its_front_and_the_others_stay() {
             while shop.row(&name)["sessions"] != 1 {
                 assert!(Instant::now() < deadline, "the session is still there");
             }
-            let left = shop.says(&["enter", &name, "--", "sh", "-c", "grep -l 1111 /proc/*/cmdline; true"]);
+            let left =
+                shop.says(&["enter", &name, "--", "sh", "-c", "grep -l '111[1]' /proc/[0-9]*/cmdline; true"]);
             assert!(!left.contains("/proc/1"), "{who:?} {profile}: {left}");
             assert_eq!(stays.ends(), Some(0));
             shop.assert_ended(&name);
@@ -450,12 +469,12 @@ fn a_killed_box_is_started_again_with_its_files() {
         let shop = Shop::new(who);
         shop.keeps("again", "echo 1 > /count");
         for (number, which) in ["keeper", "pid", "keeper"].into_iter().enumerate() {
-            let mut session = shop.session("again", 0);
+            let session = shop.session("again", 0);
             shop.says(&["enter", "again", "--", "sh", "-c", "echo 1 >> /count"]);
             let pid = shop.row("again")[which].as_i64().unwrap() as i32;
             sys::process::kill(pid, nix::libc::SIGKILL).unwrap();
-            assert_eq!(session.0.wait().unwrap().code(), Some(137), "{who:?} {which}");
-            shop.assert_ended_but_for_its_record("again");
+            assert_eq!(session.dies(), Some(137), "{who:?} {which}");
+            shop.assert_ended("again");
             assert_eq!(shop.row("again")["running"], false);
             assert_eq!(
                 shop.says(&["enter", "again", "--", "sh", "-c", "wc -l < /count"]),
@@ -464,19 +483,11 @@ fn a_killed_box_is_started_again_with_its_files() {
             shop.assert_ended("again");
         }
         // Told to, a keeper ends its box in order.
-        let mut session = shop.session("again", 0);
+        let session = shop.session("again", 0);
         let keeper = shop.row("again")["keeper"].as_i64().unwrap() as i32;
         sys::process::kill(keeper, nix::libc::SIGTERM).unwrap();
-        assert_eq!(session.0.wait().unwrap().code(), Some(137));
+        assert_eq!(session.dies(), Some(137));
         shop.assert_ended("again");
-    }
-}
-
-impl Shop {
-    /// A keeper that was killed could not remove `running.json`, which nobody believes.
-    fn assert_ended_but_for_its_record(&self, name: &str) {
-        let _ = fs::remove_file(self.store().join("boxes").join(name).join("running.json"));
-        self.assert_ended(name);
     }
 }
 
@@ -485,7 +496,7 @@ fn records_of_another_boot_or_process_lead_nowhere() {
     let shop = Shop::new(Who::Root);
     shop.keeps("stale", "echo kept > /file");
     let session = shop.session("stale", 0);
-    let path = shop.store().join("boxes/stale/running.json");
+    let path = shop.store().join("boxes/stale/lock");
     let text = fs::read_to_string(&path).unwrap();
     let mut record: serde_json::Value = serde_json::from_str(&text).unwrap();
     // While it runs, what is not exactly its first process is not joined.
@@ -561,13 +572,10 @@ fn the_host_may_change_under_a_box() {
     let shop = Shop::new(Who::Ranges);
     shop.keeps("moved", "mkdir /d; chown 7:8 /d");
     // Its name servers are the host's of now, and its mount points too.
-    let host = format!(
-        "echo nameserver 192.0.2.7 > {0}/resolv; mount --bind {0}/resolv /etc/resolv.conf; mount -t tmpfs none /media;",
-        shop.top().display()
-    );
+    let host = "echo nameserver 192.0.2.7 > /etc/resolv.conf; mount -t tmpfs none /media;";
     let program = shop.top().join("toolbox").display().to_string();
     let enter = [program.as_str(), "enter", "moved", "--", "cat", "/etc/resolv.conf"];
-    assert_eq!(said(&shop.program(&host, &enter).output().unwrap()), "nameserver 192.0.2.7\n");
+    assert_eq!(said(&shop.program(host, &enter).output().unwrap()), "nameserver 192.0.2.7\n");
     // Without its ids it is refused, and not opened with files that belong to nobody.
     for change in
         [": > /etc/subuid;", "echo 54321:800000:1000 > /etc/subuid;", "echo 54321:700000:9 > /etc/subgid;"]
@@ -575,7 +583,7 @@ fn the_host_may_change_under_a_box() {
         let output = shop.program(change, &enter).output().unwrap();
         assert_eq!(output.status.code(), Some(125), "{output:?}");
         assert!(complaint(&output).contains("700000"), "{output:?}");
-        fs::write(shop.top().join("ranges"), format!("{NOBODY}:700000:1000\n")).unwrap();
+        shop.gives_ranges();
     }
     shop.says(&["enter", "moved", "--", "true"]);
     let path = shop.store().join("boxes/moved/box.json");
