@@ -95,12 +95,18 @@ impl Images {
         Ok(self.store.get(&Source::parse(source)?, &self.policy, progress)?)
     }
 
-    /// The image of a source that nobody wrote.
+    /// The image of a source that is there for the moment only; `origin` is what is told of it.
     ///
     /// # Errors
     /// See [`ImageError`].
-    pub fn take(&self, source: &Source, progress: &mut dyn FnMut(Progress)) -> Result<Held, ImageError> {
-        Ok(self.store.get(source, &self.policy, progress)?)
+    pub fn take(
+        &self,
+        source: &Source,
+        origin: &str,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, ImageError> {
+        let store = Store::open(self.store.root())?.with_origin(origin);
+        Ok(store.get(source, &self.policy, progress)?)
     }
 
     /// As [`Images::get`], but a registry is asked for its newest.

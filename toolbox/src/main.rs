@@ -1,5 +1,7 @@
 //! The `toolbox` command.
 
+mod boxes;
+
 use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeMap;
 use std::fmt::Display;
@@ -7,8 +9,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
-use toolbox::kept::session::{self, Asked};
-use toolbox::kept::{BoxError, Boxes, layer, verbs, words};
+use toolbox::kept::session::Asked;
+use toolbox::kept::words;
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
 use toolbox::{facts, plan, run};
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
             open().and_then(|images| pull(&images, &source, name.as_deref()))
         }
         Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
-        Some(verb) => return with_boxes(verb, open(), cli.options, &environment),
+        Some(verb) => return boxes::act(verb, open(), cli.options, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,106 +57,6 @@ fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
         eprintln!("hint: {hint}");
     }
     ExitCode::from(code)
-}
-
-/// What is done with kept boxes.
-fn with_boxes(
-    verb: Verb,
-    images: Result<Images, ImageError>,
-    options: Options,
-    environment: &BTreeMap<String, String>,
-) -> ExitCode {
-    let facts = || facts::gather(environment.clone(), false);
-    let done = images.map_err(BoxError::from).and_then(|images| {
-        let boxes = || Boxes::open(images.store().root());
-        match verb {
-            Verb::Enter { name, command, explain, json } => {
-                let options = Options { explain, json, ..options };
-                let asked = Asked {
-                    name: &name,
-                    options: &options,
-                    words: Vec::new(),
-                    command: &command,
-                    may_make: false,
-                    only_plan: explain,
-                };
-                return Ok(enter(&asked, &images, environment));
-            }
-            Verb::Ls { json } => {
-                let (text, failures) = verbs::list(&boxes()?, &facts(), json)?;
-                println!("{text}");
-                failures.iter().for_each(|error| eprintln!("toolbox: {error}"));
-                if !failures.is_empty() {
-                    return Ok(ExitCode::from(1));
-                }
-            }
-            Verb::Diff { name } => {
-                let kept = boxes()?.get(&name)?;
-                let text = layer::diff(&kept, &images, session::ids(&kept.record, &facts()).as_ref())?;
-                return Ok(show(&text));
-            }
-            Verb::Commit { name, to } => {
-                let target = layer::Target::parse(&to)?;
-                let kept = boxes()?.get(&name)?;
-                if kept.running().is_some() {
-                    eprintln!(
-                        "toolbox: note: box `{name}` runs; what changes meanwhile may be in it by half"
-                    );
-                }
-                let ids = session::ids(&kept.record, &facts());
-                let said =
-                    with_progress(|progress| layer::commit(&kept, &images, ids.as_ref(), &target, progress))?;
-                if !said.is_empty() {
-                    println!("{said}");
-                }
-            }
-            Verb::Import { source, name } if source == "-" => {
-                let file = layer::spool(&images, std::io::stdin().lock())?;
-                let path = file.path().display().to_string();
-                pull(&images, &path, name.as_deref())?;
-            }
-            Verb::Import { source, name } => pull(&images, &source, name.as_deref())?,
-            Verb::Rm { images: names, r#box } => {
-                for name in &names {
-                    println!("{}", verbs::remove(&boxes()?, &images, &facts(), name, r#box)?);
-                }
-            }
-            Verb::Gc => collect(&images, &boxes()?, &facts())?,
-            // These are done by `main`.
-            Verb::Run { .. } | Verb::Pull { .. } | Verb::Images { .. } => {}
-        }
-        Ok(ExitCode::SUCCESS)
-    });
-    done.unwrap_or_else(|error| fail(1, &error, error.hint().as_deref()))
-}
-
-/// Writes data to standard output; whoever reads it may have had enough.
-fn show(text: &[u8]) -> ExitCode {
-    match std::io::stdout().write_all(text) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            fail(1, &format!("cannot write to standard output: {error}"), None)
-        }
-        _ => ExitCode::SUCCESS,
-    }
-}
-
-/// A session of a kept box.
-fn enter(asked: &Asked<'_>, images: &Images, environment: &BTreeMap<String, String>) -> ExitCode {
-    let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let facts = facts::gather(environment.clone(), terminal);
-    let prepared = match with_progress(|progress| session::prepare(asked, images, &facts, progress)) {
-        Ok(prepared) => prepared,
-        Err(error) => return fail(error.code(), &error, error.hint().as_deref()),
-    };
-    let kept = match prepared.kept {
-        Some(kept) if !asked.only_plan => kept,
-        _ => return explain(&prepared.plan, asked.options.json),
-    };
-    tell_notes(&prepared.plan);
-    match run::enter(&prepared.plan, &kept) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => fail(error.code(), &error, error.hint().as_deref()),
-    }
 }
 
 fn explain(plan: &plan::Plan, json: bool) -> ExitCode {
@@ -183,7 +85,7 @@ fn start(
         let asked =
             Asked { name, options, words: given, command, may_make: true, only_plan: options.explain };
         return match Images::open(is_root, environment, options.insecure_registry.clone()) {
-            Ok(images) => enter(&asked, &images, environment),
+            Ok(images) => boxes::enter(&asked, &images, environment),
             Err(error) => fail(code::FAILED, &error, error.hint()),
         };
     }
@@ -248,6 +150,11 @@ fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
 
 fn pull(images: &Images, source: &str, name: Option<&str>) -> Result<(), ImageError> {
     let held: Held = with_progress(|progress| images.pull(source, progress))?;
+    tell(images, &held, source, name)
+}
+
+/// Names an image that came, and tells of it.
+fn tell(images: &Images, held: &Held, source: &str, name: Option<&str>) -> Result<(), ImageError> {
     let image = &held.image;
     match (&image.id, name) {
         (Some(id), Some(name)) => images.store().name(id, name)?,
@@ -290,25 +197,6 @@ fn list(images: &Images, json: bool) -> Result<(), ImageError> {
         let short = id.get(..12).unwrap_or(id);
         let mib = image.size_bytes as f64 / f64::from(1 << 20);
         println!("{short:<14} {mib:>9.1}  {:<28} {}", image.names.join(" "), image.source);
-    }
-    Ok(())
-}
-
-fn collect(images: &Images, boxes: &Boxes, facts: &facts::Facts) -> Result<(), BoxError> {
-    let ids = (facts.uid != 0).then(|| plan::user_ids(facts));
-    let (swept, failures) = boxes.sweep(ids.as_ref())?;
-    // Looked at while no box is being made: one that comes later has its image in use.
-    let mut freed = images.store().gc(&boxes.images()?).map_err(ImageError::from)?;
-    freed.leftovers += swept;
-    failures.iter().for_each(|error| eprintln!("toolbox: {error}"));
-    println!(
-        "{} images and {} interrupted pieces of work removed, {:.1} MiB freed",
-        freed.images.len(),
-        freed.leftovers,
-        freed.bytes as f64 / f64::from(1 << 20)
-    );
-    for (path, why) in &freed.failures {
-        eprintln!("toolbox: {}: {why}", path.display());
     }
     Ok(())
 }

@@ -221,7 +221,11 @@ pub fn commit(
             flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
             let place = scratch.join("layout");
             let named = layout(&place, "latest").and_then(|_| {
-                let held = images.take(&Source::Oci(place.clone(), None), progress)?;
+                let held = images.take(
+                    &Source::Oci(place.clone(), None),
+                    &format!("box {}", kept.name),
+                    progress,
+                )?;
                 let id = held.image.id.as_ref().map_or("", |id| id.as_str()).to_owned();
                 if let Some(id) = &held.image.id {
                     images.store().name(id, name).map_err(crate::images::ImageError::from)?;

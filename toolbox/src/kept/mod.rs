@@ -285,27 +285,36 @@ impl Boxes {
         self.find(name)?.ok_or_else(|| BoxError::Unknown(name.to_owned()))
     }
 
-    /// All of them by name, also those that cannot be read.
+    /// All of them, by name; and why others cannot be read.
     ///
     /// # Errors
     /// The folder cannot be read.
-    pub fn all(&self) -> Result<Vec<(String, Result<Kept, BoxError>)>, BoxError> {
-        let mut names = self.entries()?;
-        names.retain(|name| !name.starts_with('.'));
-        let of = |name: String| Some((name.clone(), self.find(&name).transpose()?));
-        Ok(names.into_iter().filter_map(of).collect())
+    pub fn all(&self) -> Result<(Vec<Kept>, Vec<BoxError>), BoxError> {
+        let (mut all, mut failures) = (Vec::new(), Vec::new());
+        for name in self.entries()?.iter().filter(|name| !name.starts_with('.')) {
+            match self.find(name) {
+                Ok(kept) => all.extend(kept),
+                Err(error) => failures.push(error),
+            }
+        }
+        Ok((all, failures))
+    }
+
+    /// All of them, where one that cannot be read must not be overlooked.
+    ///
+    /// # Errors
+    /// A box cannot be read: then nobody knows what it needs.
+    pub fn every(&self) -> Result<Vec<Kept>, BoxError> {
+        let (all, failures) = self.all()?;
+        failures.into_iter().next().map_or(Ok(all), Err)
     }
 
     /// The images that they need.
     ///
     /// # Errors
-    /// A box cannot be read: then nobody knows what it needs.
+    /// As [`Boxes::every`].
     pub fn images(&self) -> Result<Vec<ImageId>, BoxError> {
-        let mut images = Vec::new();
-        for (_, kept) in self.all()? {
-            images.extend(kept?.record.image);
-        }
-        Ok(images)
+        Ok(self.every()?.into_iter().filter_map(|kept| kept.record.image).collect())
     }
 
     /// Makes a box, whole or not at all; gives whether it was this call that made it.

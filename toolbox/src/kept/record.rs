@@ -45,13 +45,13 @@ pub struct Record {
 /// lock says that it runs, and while all of it is so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Running {
-    /// The machine's boot, as of /proc/sys/kernel/random/boot_id.
+    /// The machine's boot, as of `/proc/sys/kernel/random/boot_id`.
     pub boot: String,
     /// The pid namespace in which the numbers are meant.
     pub pid_namespace: u64,
     /// The box's first process.
     pub pid: i32,
-    /// Its start, in clock ticks since the boot: field 22 of proc_pid_stat(5).
+    /// Its start, in clock ticks since the boot: field 22 of `proc_pid_stat(5)`.
     pub start_ticks: u64,
     /// The process that ends it.
     pub keeper: u32,
@@ -96,7 +96,7 @@ impl Running {
         })
     }
 
-    /// A descriptor of the very process (pidfd_open(2)).
+    /// A descriptor of the very process (`pidfd_open(2)`).
     ///
     /// # Errors
     /// It is not that process; nothing is done by its number alone.

@@ -29,16 +29,12 @@ fn row(kept: Kept, ids: Option<&Ids>) -> Row {
 /// # Errors
 /// The folder of boxes cannot be read.
 pub fn list(boxes: &Boxes, facts: &Facts, json: bool) -> Result<(String, Vec<BoxError>), BoxError> {
-    let (mut rows, mut failures) = (Vec::new(), Vec::new());
-    for (_, kept) in boxes.all()? {
-        match kept {
-            Ok(kept) => {
-                let ids = session::ids(&kept.record, facts);
-                rows.push(row(kept, ids.as_ref()));
-            }
-            Err(error) => failures.push(error),
-        }
-    }
+    let (all, failures) = boxes.all()?;
+    let rows = all.into_iter().map(|kept| {
+        let ids = session::ids(&kept.record, facts);
+        row(kept, ids.as_ref())
+    });
+    let rows: Vec<Row> = rows.collect();
     let text = if json { as_json(&rows) } else { as_table(&rows) };
     Ok((text, failures))
 }
@@ -120,10 +116,10 @@ pub fn remove(
         (None, None) if only_box => Err(BoxError::Unknown(name.to_owned())),
         (None, None) => Err(ImageError::from(StoreError::Unknown { name: name.to_owned() }).into()),
         (None, Some(id)) => {
-            for (other, kept) in boxes.all()? {
-                if kept?.record.image.as_ref() == Some(&id) {
-                    return Err(BoxError::Needed { image: name.to_owned(), name: other });
-                }
+            if let Some(kept) =
+                boxes.every()?.into_iter().find(|kept| kept.record.image.as_ref() == Some(&id))
+            {
+                return Err(BoxError::Needed { image: name.to_owned(), name: kept.name });
             }
             let gone = store.remove(name).map_err(ImageError::from)?;
             let what = if gone { "removed" } else { "the name is gone, the image has others" };

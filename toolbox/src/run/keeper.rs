@@ -53,7 +53,9 @@ fn keep(plan: &Plan, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> Resu
     nix::unistd::chdir("/").map_err(at("leave the working folder"))?;
     nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
     let mut mask = SigSet::empty();
-    [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].iter().for_each(|signal| mask.add(*signal));
+    for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        mask.add(signal);
+    }
     let lock = gate.again().map_err(at("open the box's lock"))?;
     lock.run().map_err(at("lock the box"))?;
     if let (Some(cgroup), Some(group)) = (&plan.cgroup, group) {
