@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use toolbox::images::{ImageError, Images};
 use toolbox::kept::session::{self, Asked};
+use toolbox::kept::target::Target;
 use toolbox::kept::{BoxError, Boxes, layer, verbs};
 use toolbox::options::{Options, Verb};
 use toolbox::{facts, plan, run};
@@ -48,7 +49,7 @@ pub(crate) fn act(
                 return Ok(show(&text));
             }
             Verb::Commit { name, to } => {
-                let target = layer::Target::parse(&to)?;
+                let target = Target::parse(&to)?;
                 let kept = boxes()?.get(&name)?;
                 if kept.running().is_some() {
                     eprintln!(

@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 mod kept;
+mod kept_faults;
 mod leaks;
+mod shop;
 mod sight;
 mod sources;
 mod streams;
