@@ -69,6 +69,8 @@ pub struct Image {
     pub environment: Vec<(String, String)>,
     /// The folder that it asks for.
     pub working_dir: Option<PathBuf>,
+    /// The folder of the kept box that it is for: its layer is there.
+    pub layer: Option<PathBuf>,
 }
 
 /// The shells that are looked for, the best first.
@@ -136,7 +138,15 @@ pub fn image(name: &str, tree: &Path) -> Result<Image, String> {
     // A link is enough: where an absolute one leads is known inside only.
     let there = |shell: &&str| fs::symlink_metadata(tree.join(&shell[1..])).is_ok();
     let shell = SHELLS.iter().find(|shell| there(shell)).map(|shell| (*shell).to_owned());
-    Ok(Image { name: name.to_owned(), tree, is_host, shell, environment: Vec::new(), working_dir: None })
+    Ok(Image {
+        name: name.to_owned(),
+        tree,
+        is_host,
+        shell,
+        environment: Vec::new(),
+        working_dir: None,
+        layer: None,
+    })
 }
 
 fn ranges(uid: u32, user: Option<&str>, path: &str) -> Option<(Range, Range)> {

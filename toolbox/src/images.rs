@@ -86,13 +86,27 @@ impl Images {
     /// # Errors
     /// See [`ImageError`].
     pub fn get(&self, source: &str, progress: &mut dyn FnMut(Progress)) -> Result<Held, ImageError> {
-        if !source.contains(['/', ':'])
+        if !source.starts_with(['/', '.'])
             && !Path::new(source).exists()
             && let Ok(held) = self.store.hold_named(source)
         {
             return Ok(held);
         }
         Ok(self.store.get(&Source::parse(source)?, &self.policy, progress)?)
+    }
+
+    /// The image of a source that is there for the moment only; `origin` is what is told of it.
+    ///
+    /// # Errors
+    /// See [`ImageError`].
+    pub fn take(
+        &self,
+        source: &Source,
+        origin: &str,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Held, ImageError> {
+        let store = Store::open(self.store.root())?.with_origin(origin);
+        Ok(store.get(source, &self.policy, progress)?)
     }
 
     /// As [`Images::get`], but a registry is asked for its newest.

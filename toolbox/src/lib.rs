@@ -8,6 +8,7 @@ pub mod capabilities;
 pub mod config;
 pub mod facts;
 pub mod images;
+pub mod kept;
 pub mod namespace;
 pub mod options;
 pub mod plan;

@@ -1,6 +1,8 @@
 //! The `toolbox` command.
 
-use clap::{CommandFactory, Parser};
+mod boxes;
+
+use clap::{CommandFactory, FromArgMatches};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -8,6 +10,8 @@ use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
+use toolbox::kept::session::Asked;
+use toolbox::kept::words;
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
 use toolbox::{config, facts, plan, run};
@@ -19,12 +23,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with the line is said before what is wrong with a file.
-    let cli = Cli::parse_from(&line);
-    if let Some(Verb::Completions { shell }) = cli.verb {
+    let (typed, typed_words) = parse(&line);
+    if let Some(Verb::Completions { shell }) = typed.verb {
         clap_complete::generate(shell, &mut Cli::command(), "toolbox", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    if let Some(Verb::Man) = cli.verb {
+    if let Some(Verb::Man) = typed.verb {
         return match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error, None),
@@ -35,27 +39,55 @@ fn main() -> ExitCode {
         Ok(defaults) => defaults,
         Err(error) => return fail(code::FAILED, &error, None),
     };
-    let cli = Cli::parse_from(config::insert(&line, &defaults.options));
+    let (cli, words) = parse(&config::insert(&line, &defaults.options));
     if std::io::stderr().is_terminal() {
         defaults.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
     }
     let is_root = nix::unistd::geteuid().is_root();
     let open = || Images::open(is_root, &environment, cli.options.insecure_registry.clone());
     let done = match cli.verb {
-        None => return start(&cli.options, &[], &environment, is_root),
-        Some(Verb::Run { options, command }) => return start(&options, &command, &environment, is_root),
+        None => {
+            let said = Said { options: &cli.options, words, typed: &typed.options, typed_words };
+            return start(said, &[], &environment, is_root);
+        }
+        Some(Verb::Run { options, command }) => {
+            let typed = if let Some(Verb::Run { options, .. }) = &typed.verb { options } else { &options };
+            let said = Said { options: &options, words, typed, typed_words };
+            return start(said, &command, &environment, is_root);
+        }
         Some(Verb::Pull { source, name }) => {
             open().and_then(|images| pull(&images, &source, name.as_deref()))
         }
         Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
-        Some(Verb::Rm { images: names }) => open().and_then(|images| remove(&images, &names)),
-        Some(Verb::Completions { .. } | Verb::Man) => Ok(()),
-        Some(Verb::Gc) => open().and_then(|images| collect(&images)),
+        Some(verb) => return boxes::act(verb, open(), cli.options, &environment),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(1, &error, error.hint()),
     }
+}
+
+/// Reads a command line; gives also the options of a box as words, since a kept one may come of them.
+fn parse(line: &[OsString]) -> (Cli, Vec<String>) {
+    let matches = Cli::command().get_matches_from(line);
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    let words = match matches.subcommand() {
+        Some(("run", below)) => words::given(below),
+        Some(_) => Vec::new(),
+        None => words::given(&matches),
+    };
+    (cli, words)
+}
+
+/// Options of a box, with the files' and as they were typed.
+struct Said<'a> {
+    options: &'a Options,
+    words: Vec<String>,
+    typed: &'a Options,
+    typed_words: Vec<String>,
 }
 
 fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
@@ -66,13 +98,44 @@ fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
     ExitCode::from(code)
 }
 
+fn explain(plan: &plan::Plan, json: bool) -> ExitCode {
+    match if json { plan::json(plan) } else { Ok(plan::explain(plan)) } {
+        Ok(text) => println!("{}", text.trim_end()),
+        Err(error) => return fail(code::FAILED, &error, None),
+    }
+    ExitCode::SUCCESS
+}
+
+fn tell_notes(plan: &plan::Plan) {
+    if plan.terminal {
+        plan.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
+    }
+}
+
 /// A box, from its image to its end.
 fn start(
-    options: &Options,
+    said: Said<'_>,
     command: &[String],
     environment: &BTreeMap<String, String>,
     is_root: bool,
 ) -> ExitCode {
+    let options = said.options;
+    if let Some(name) = &options.keep {
+        let asked = Asked {
+            name,
+            options,
+            words: said.words,
+            typed: said.typed,
+            typed_words: said.typed_words,
+            command,
+            may_make: true,
+            only_plan: options.explain,
+        };
+        return match Images::open(is_root, environment, options.insecure_registry.clone()) {
+            Ok(images) => boxes::enter(&asked, &images, environment),
+            Err(error) => fail(code::FAILED, &error, error.hint()),
+        };
+    }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
     let Some(source) = &options.from else {
         let hint =
@@ -104,15 +167,9 @@ fn start(
         Err(refusal) => return fail(code::FAILED, &refusal, None),
     };
     if options.explain {
-        match if options.json { plan::json(&plan) } else { Ok(plan::explain(&plan)) } {
-            Ok(text) => println!("{}", text.trim_end()),
-            Err(error) => return fail(code::FAILED, &error, None),
-        }
-        return ExitCode::SUCCESS;
+        return explain(&plan, options.json);
     }
-    if plan.terminal {
-        plan.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
-    }
+    tell_notes(&plan);
     match run::run(&plan) {
         Ok(code) => ExitCode::from(code),
         Err(error) => fail(error.code(), &error, None),
@@ -146,6 +203,11 @@ fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(Progress)) -> T) -> T {
 
 fn pull(images: &Images, source: &str, name: Option<&str>) -> Result<(), ImageError> {
     let held: Held = with_progress(|progress| images.pull(source, progress))?;
+    tell(images, &held, source, name)
+}
+
+/// Names an image that came, and tells of it.
+fn tell(images: &Images, held: &Held, source: &str, name: Option<&str>) -> Result<(), ImageError> {
     let image = &held.image;
     match (&image.id, name) {
         (Some(id), Some(name)) => images.store().name(id, name)?,
@@ -188,28 +250,6 @@ fn list(images: &Images, json: bool) -> Result<(), ImageError> {
         let short = id.get(..12).unwrap_or(id);
         let mib = image.size_bytes as f64 / f64::from(1 << 20);
         println!("{short:<14} {mib:>9.1}  {:<28} {}", image.names.join(" "), image.source);
-    }
-    Ok(())
-}
-
-fn remove(images: &Images, names: &[String]) -> Result<(), ImageError> {
-    for name in names {
-        let gone = images.store().remove(name)?;
-        println!("{name}: {}", if gone { "removed" } else { "the name is gone, the image has others" });
-    }
-    Ok(())
-}
-
-fn collect(images: &Images) -> Result<(), ImageError> {
-    let freed = images.store().gc(&[])?;
-    println!(
-        "{} images and {} interrupted unpackings removed, {:.1} MiB freed",
-        freed.images.len(),
-        freed.leftovers,
-        freed.bytes as f64 / f64::from(1 << 20)
-    );
-    for (path, why) in &freed.failures {
-        eprintln!("toolbox: {}: {why}", path.display());
     }
     Ok(())
 }

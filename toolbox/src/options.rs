@@ -47,14 +47,57 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Removes images, by name, id, or the beginning of one.
+    /// Removes kept boxes by name, and images by name, id, or the beginning of one.
     Rm {
         /// Which.
-        #[arg(required = true, value_name = "IMAGE")]
+        #[arg(required = true, value_name = "NAME")]
         images: Vec<String>,
+        /// Kept boxes only, where an image has the same name.
+        #[arg(long)]
+        r#box: bool,
     },
-    /// Removes images without a name, and what interrupted unpackings left.
+    /// Removes images without a name that no kept box uses, and what interrupted unpackings left.
     Gc,
+    /// A further session in a kept box, which is started if it does not run.
+    Enter {
+        /// Which.
+        name: String,
+        /// The command and its arguments; without one, a shell.
+        #[arg(last = true, value_name = "COMMAND")]
+        command: Vec<String>,
+        /// Prints what would be done, and does nothing.
+        #[arg(long)]
+        explain: bool,
+        /// With --explain: as JSON.
+        #[arg(long, requires = "explain")]
+        json: bool,
+    },
+    /// Lists the kept boxes.
+    Ls {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tells what a kept box changed in its image: A added, C changed, D removed.
+    Diff {
+        /// Which.
+        name: String,
+    },
+    /// Writes a kept box as an image.
+    Commit {
+        /// Which.
+        name: String,
+        /// `FILE.tar`, `FILE.tar.gz`, `FILE.tar.zst`, `oci:FOLDER[:TAG]`, or a name in the store.
+        to: String,
+    },
+    /// Takes an image into the store: any source, or a tar archive from standard input.
+    Import {
+        /// What --from takes, or `-`.
+        source: String,
+        /// A name for it.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+    },
     /// Prints completions for a shell: `source <(toolbox completions bash)`.
     Completions {
         /// Which.
@@ -167,6 +210,29 @@ pub struct Options {
     /// With --explain: as JSON.
     #[arg(long, requires = "explain")]
     pub json: bool,
+    /// Keeps the box under a name: it is made if it is not there, entered if it is, and its layer stays.
+    #[arg(long, value_name = "NAME", value_parser = box_name)]
+    pub keep: Option<String>,
+}
+
+/// The longest name of a box: it is part of a cgroup's.
+const BOX_NAME_MAX: usize = 128;
+
+/// A name that a box can have: `[a-z0-9][a-z0-9_.-]*`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn box_name(text: &str) -> Result<String, String> {
+    let letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let begins = text.bytes().next().is_some_and(letter);
+    if begins && text.len() <= BOX_NAME_MAX && text.bytes().all(|byte| letter(byte) || b"_.-".contains(&byte))
+    {
+        return Ok(text.to_owned());
+    }
+    Err(format!(
+        "`{text}` cannot be a box's name: small letters, digits and `_.-`, a letter or digit first, {BOX_NAME_MAX} \
+         at most"
+    ))
 }
 
 fn bind(text: &str) -> Result<Bind, String> {

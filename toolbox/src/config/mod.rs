@@ -18,7 +18,7 @@ const SIZE_MAX: u64 = 64 << 10;
 /// Names another file than the usual ones; empty: none.
 const VARIABLE: &str = "TOOLBOX_CONFIG";
 /// Options that say what is done with a box and not what it is.
-const NOT_FOR_FILES: [&str; 4] = ["explain", "json", "help", "target"];
+const NOT_FOR_FILES: [&str; 6] = ["explain", "json", "help", "target", "keep", "report"];
 
 /// What the files say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +86,10 @@ fn read(path: &Path) -> Result<Option<String>, String> {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => return Ok(None),
+        // HOME is another user's, as sudo and su may leave it.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied && path.symlink_metadata().is_err() => {
+            return Ok(None);
+        }
         Err(error) => return Err(error.to_string()),
     };
     let owner = owner_of(&file).map_err(|error| error.to_string())?;

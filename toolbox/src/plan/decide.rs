@@ -62,6 +62,9 @@ pub enum Refusal {
         "--target {0}: its user namespace has no pid namespace of the box's own below it; leave out --unshare pid"
     )]
     NoOwnPids(String),
+    /// An option of a session that ends, for one that stays.
+    #[error("{0} is for a box that ends; leave out --keep")]
+    NotKept(&'static str),
     /// A limit without a cgroup or its controller.
     #[error("--{limit} cannot be kept to: {why}")]
     NoLimit {
@@ -76,6 +79,12 @@ pub enum Refusal {
     /// A path that is the box's own.
     #[error("--mount to {0} would hide what a box needs")]
     Reserved(PathBuf),
+    /// A kept box that could keep nothing.
+    #[error("--keep and --read-only contradict each other: there would be nothing to keep")]
+    NothingToKeep,
+    /// The layer would lie in the tree that it is above.
+    #[error("the host's own root cannot be kept: its layer would lie within it; name an image with --from")]
+    KeptHost,
     /// A working folder that is no absolute path.
     #[error("--workdir {0} is not an absolute path")]
     WorkingFolder(PathBuf),
@@ -86,6 +95,18 @@ pub enum Refusal {
 /// # Errors
 /// See [`Refusal`]: whatever is asked for is in the plan, or there is none.
 pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Image) -> Result<Plan, Refusal> {
+    let of_a_session = [("--target", options.target.is_some()), ("--report", options.report)];
+    if options.keep.is_some()
+        && let Some((name, _)) = of_a_session.into_iter().find(|(_, asked)| *asked)
+    {
+        return Err(Refusal::NotKept(name));
+    }
+    if options.keep.is_some() && options.read_only {
+        return Err(Refusal::NothingToKeep);
+    }
+    if options.keep.is_some() && image.is_host {
+        return Err(Refusal::KeptHost);
+    }
     let mut notes = Vec::new();
     let target = facts.target.as_ref().filter(|_| options.target.is_some());
     let (namespaces, joined) = namespaces(options, facts, target)?;
@@ -206,6 +227,11 @@ fn capabilities(options: &Options) -> Capabilities {
     };
     let union = |list: &[Capabilities]| list.iter().fold(Capabilities::NONE, |all, one| all.with(*one));
     profile.without(union(&options.cap_drop)).with(union(&options.cap_add))
+}
+
+/// The ids that a user's box would have.
+pub fn user_ids(facts: &Facts) -> Ids {
+    ids(facts, &mut Vec::new())
 }
 
 fn ids(facts: &Facts, notes: &mut Vec<String>) -> Ids {
@@ -350,7 +376,11 @@ fn steps(
             return Err(Refusal::Reserved(mount.target.clone()));
         }
     }
-    steps.push(Step::Root { source: image.tree.clone(), read_only: options.read_only });
+    steps.push(Step::Root {
+        source: image.tree.clone(),
+        read_only: options.read_only,
+        layer: image.layer.clone(),
+    });
     if image.is_host {
         let path = |path: &PathBuf| Step::Layer { path: path.clone() };
         steps.extend(facts.trees.iter().map(path));

@@ -86,8 +86,13 @@ fn describe(step: &Step) -> String {
         Step::Folder { path, mode } => format!("folder {} with mode {mode:o}", path.display()),
         Step::File { path, content } => format!("file {} of {} bytes", path.display(), content.len()),
         Step::Link { path, to } => format!("link {} to {}", path.display(), to.display()),
-        Step::Root { source, read_only: true } => format!("{} below those, read-only", source.display()),
-        Step::Root { source, read_only: false } => {
+        Step::Root { source, layer: Some(layer), .. } => format!(
+            "{} below those, and above all the layer in {}, which is kept",
+            source.display(),
+            layer.join("upper").display()
+        ),
+        Step::Root { source, read_only: true, .. } => format!("{} below those, read-only", source.display()),
+        Step::Root { source, read_only: false, .. } => {
             format!("{} below those, and an ephemeral layer above all", source.display())
         }
         Step::Layer { path } => format!("{} of the host with an ephemeral layer above", path.display()),

@@ -5,13 +5,13 @@ mod explain;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Refusal, decide};
+pub use decide::{Refusal, decide, user_ids};
 pub use explain::{explain, json};
 
 use crate::capabilities::Capabilities;
 use crate::namespace::Namespace;
 use crate::target::Target;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -57,7 +57,7 @@ pub struct Plan {
 }
 
 /// A user namespace's ids.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ids {
     /// Users.
     pub users: Vec<IdMap>,
@@ -68,7 +68,7 @@ pub struct Ids {
 }
 
 /// A line of `uid_map`, `user_namespaces(7)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IdMap {
     /// The first id inside.
     pub inside: u32,
@@ -131,6 +131,9 @@ pub enum Step {
         source: PathBuf,
         /// Without an ephemeral layer.
         read_only: bool,
+        /// The folder of a kept box, on the host: its `upper` is the layer and stays.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        layer: Option<PathBuf>,
     },
     /// A tree of the host with an ephemeral layer of its own.
     Layer {

@@ -53,6 +53,7 @@ fn image() -> Image {
         shell: Some("/bin/bash".to_owned()),
         environment: vec![("PATH".to_owned(), "/opt/bin:/bin".to_owned())],
         working_dir: None,
+        layer: None,
     }
 }
 
@@ -85,7 +86,7 @@ const USES: [(&str, &[&str]); 16] = [
 ];
 
 /// Those that choose the image, or what is done with the plan: `tests/box` tries them.
-const OTHERS: [&str; 4] = ["from", "insecure_registry", "explain", "json"];
+const OTHERS: [&str; 5] = ["from", "insecure_registry", "explain", "json", "keep"];
 
 #[test]
 fn every_option_changes_the_plan_or_is_refused() {
@@ -238,4 +239,12 @@ fn a_targets_namespaces_are_joined_where_they_are_its_own() {
     assert_eq!(joined.ids, None);
     // Without the option it is no part of the plan.
     assert_eq!(plan(&[], &host()).unwrap().target, None);
+}
+
+#[test]
+fn a_session_of_a_kept_box_ends_with_no_report_and_has_no_target() {
+    for (line, name) in [(["--report"].as_slice(), "--report"), (&["--target", "web"], "--target")] {
+        let line = [&["--keep", "a"], line].concat();
+        assert_eq!(plan(&line, &host()).unwrap_err(), Refusal::NotKept(name));
+    }
 }

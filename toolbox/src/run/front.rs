@@ -11,6 +11,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{pipe2, read, write};
 use rustix::fs::{MemfdFlags, memfd_create};
+use seccompiler::BpfProgram;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -31,11 +32,40 @@ const PASSED: [Signal; 8] = [
 /// What a command may take to end when its terminal is gone.
 const GRACE: Duration = Duration::from_secs(1);
 
+/// What a monitor is given.
+pub(super) struct Parts<'a> {
+    /// Filters of system calls.
+    pub(super) filters: &'a [BpfProgram],
+    /// The user's terminal.
+    pub(super) terminal: Option<&'a Terminal>,
+    /// From the front: signals; at its end when the front is gone.
+    pub(super) control: &'a OwnedFd,
+    /// To the front.
+    pub(super) events: &'a OwnedFd,
+    /// Where the report goes.
+    pub(super) report: Option<&'a File>,
+}
+
 /// Runs a box to its end; gives the command's exit code, 128 and more for a signal.
 ///
 /// # Errors
 /// See [`RunError`]. Whatever is returned, nothing of the box is left.
 pub fn run(plan: &Plan) -> Result<u8, RunError> {
+    let folder = plan.cgroup.as_ref().map(cgroup::folder);
+    let ended = attend(plan, |parts| monitor::main(plan, folder.as_deref(), parts));
+    // In order, nothing is left by now. If the monitor was killed, its work is done here.
+    if let Some(folder) = folder {
+        cgroup::remove(&folder).doing("remove the box's cgroup")?;
+    }
+    ended
+}
+
+/// Has a monitor run a session, and relays between it and the user's terminal until it has ended. The monitor
+/// does not return.
+pub(super) fn attend(
+    plan: &Plan,
+    monitor: impl FnOnce(&Parts<'_>) -> Result<u8, RunError>,
+) -> Result<u8, RunError> {
     let filters = seccomp::compile(&plan.seccomp, plan.capabilities)?;
     let mut mask = SigSet::empty();
     PASSED.iter().chain([&Signal::SIGWINCH, &Signal::SIGCHLD]).for_each(|signal| mask.add(*signal));
@@ -46,14 +76,19 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     let (control_end, control) = pipe2(OFlag::O_CLOEXEC).doing("make a pipe")?;
     let terminal =
         if plan.terminal { Some(Terminal::of_input().doing("look at the terminal")?) } else { None };
-    let folder = plan.cgroup.as_ref().map(cgroup::folder);
     let report = plan.report.then(|| memfd_create("toolbox-report", MemfdFlags::CLOEXEC)).transpose();
     let report = report.doing("make room for the report")?.map(File::from);
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
-    let Some(monitor) = sys::fork::fork(0).doing("fork")? else {
+    let Some(child) = sys::fork::fork(0).doing("fork")? else {
         drop((events, control, signals));
-        let ends = monitor::Ends { control: &control_end, events: &box_events, report: report.as_ref() };
-        monitor::main(plan, &filters, folder.as_deref(), terminal.as_ref(), &ends);
+        let parts = Parts {
+            filters: &filters,
+            terminal: terminal.as_ref(),
+            control: &control_end,
+            events: &box_events,
+            report: report.as_ref(),
+        };
+        return monitor(&parts);
     };
     drop((box_events, control_end));
     let mut front = Front { events, control, signals, terminal, master: None, outcome: None, deadline: None };
@@ -61,12 +96,8 @@ pub fn run(plan: &Plan) -> Result<u8, RunError> {
     if let Some(terminal) = &front.terminal {
         terminal.restore();
     }
-    // In order, nothing is left by now. If the monitor was killed, its work is done here.
     drop(front.control);
-    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(monitor), None);
-    if let Some(folder) = folder {
-        cgroup::remove(&folder).doing("remove the box's cgroup")?;
-    }
+    let _ = nix::sys::wait::waitpid(nix::unistd::Pid::from_raw(child), None);
     remains::end_all();
     if let Some(report) = report {
         tell(report).doing("tell the report")?;
@@ -189,8 +220,8 @@ impl Front {
                 }));
             }
             Event::Closed => return Ok(false),
-            // The monitor's.
-            Event::Listener(_) | Event::Process(_) => {}
+            // Said to whoever starts a box, and to the monitor.
+            Event::Ready | Event::Listener(_) | Event::Process(_) => {}
         }
         Ok(true)
     }

@@ -42,8 +42,58 @@ pub(super) fn main(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> ! {
     super::leave(code)
 }
 
+/// Init's life in a kept box, whose commands others start. It writes to `ready` when the box can be entered.
+pub(super) fn keep(plan: &Plan, go: &OwnedFd, events: &OwnedFd, ready: &OwnedFd) -> ! {
+    if let Err(text) = prepare_box(plan, go, None).and_then(|_| reap(ready)) {
+        wire::failed(events, code::FAILED, &text);
+    }
+    super::leave(code::FAILED)
+}
+
+/// Reaps what sessions leave, until the keeper ends it.
+fn reap(ready: &OwnedFd) -> Result<(), String> {
+    let mut mask = SigSet::empty();
+    mask.add(Signal::SIGCHLD);
+    mask.thread_block().map_err(|error| format!("block signals: {error}"))?;
+    nix::unistd::write(ready, &[1]).map_err(|error| format!("tell the keeper: {error}"))?;
+    loop {
+        while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+            if status == WaitStatus::StillAlive {
+                break;
+            }
+        }
+        mask.wait().map_err(|error| format!("hear signals: {error}"))?;
+    }
+}
+
 fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, String> {
-    let Ties { go, events, target, notes } = *ties;
+    let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
+    let own = |kind| plan.namespaces.contains(&kind);
+    if let Some(code) = prepare_box(plan, ties.go, ties.target)? {
+        return Ok(code);
+    }
+    let slave = if plan.terminal { Some(terminal(ties.events)?) } else { None };
+    let signals = signals().map_err(at("hear signals"))?;
+    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+        start(plan, filters, slave.as_ref(), ties.events, ties.notes);
+    };
+    drop(slave);
+    let code = attend(command, &signals)?;
+    if let Some(notes) = ties.notes {
+        for name in remains::names(own(Namespace::Pid)) {
+            wire::process(notes, &name);
+        }
+    }
+    if !own(Namespace::Pid) {
+        remains::end_all();
+    }
+    wire::ended(ties.events, code);
+    Ok(code)
+}
+
+/// Makes the box, up to its root. Gives a code in a process that only was in between, when what it waited for has
+/// ended.
+fn prepare_box(plan: &Plan, go: &OwnedFd, target: Option<&OwnedFd>) -> Result<Option<u8>, String> {
     let own = |kind| plan.namespaces.contains(&kind);
     let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
@@ -56,7 +106,7 @@ fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, Stri
         if join::from_within(plan) {
             let signals = signals().map_err(at("hear signals"))?;
             if let Some(child) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? {
-                return attend(child, &signals);
+                return attend(child, &signals).map(Some);
             }
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow its parent"))?;
             nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
@@ -77,23 +127,7 @@ fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, Stri
         loopback_up().map_err(at("bring the loopback link up"))?;
     }
     root::make(plan, target)?;
-    let slave = if plan.terminal { Some(terminal(events)?) } else { None };
-    let signals = signals().map_err(at("hear signals"))?;
-    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
-        start(plan, filters, slave.as_ref(), ties);
-    };
-    drop(slave);
-    let code = attend(command, &signals)?;
-    if let Some(notes) = notes {
-        for name in remains::names(own(Namespace::Pid)) {
-            wire::process(notes, &name);
-        }
-    }
-    if !own(Namespace::Pid) {
-        remains::end_all();
-    }
-    wire::ended(events, code);
-    Ok(code)
+    Ok(None)
 }
 
 /// The signals that came blocked, and of children.
@@ -105,7 +139,7 @@ fn signals() -> nix::Result<SignalFd> {
 }
 
 /// Reaps and passes signals on until the command has ended.
-fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
+pub(super) fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
     loop {
         let info = match signals.read_signal() {
             Ok(Some(info)) => info,
@@ -113,7 +147,9 @@ fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
             Err(error) => return Err(format!("hear signals: {error}")),
         };
         if info.ssi_signo != Signal::SIGCHLD as u32 {
-            let _ = sys::process::kill(command, info.ssi_signo as i32);
+            let asked = info.ssi_signo as i32;
+            let sent = if asked == super::session::END as i32 { nix::libc::SIGKILL } else { asked };
+            let _ = sys::process::kill(command, sent);
             continue;
         }
         while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
@@ -127,7 +163,7 @@ fn attend(command: i32, signals: &SignalFd) -> Result<u8, String> {
 }
 
 /// Makes the box's terminal, sends its outer side to the front, and gives its inner side.
-fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
+pub(super) fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
     let flags = rustix::fs::OFlags::RDWR | rustix::fs::OFlags::NOCTTY | rustix::fs::OFlags::CLOEXEC;
     let master = rustix::fs::open("/dev/ptmx", flags, rustix::fs::Mode::empty())
         .map_err(|error| format!("open /dev/ptmx: {error}"))?;
@@ -142,9 +178,14 @@ fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
 }
 
 /// The command's process, up to the command.
-fn start(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, ties: &Ties<'_>) -> ! {
-    let events = ties.events;
-    let code = match execute(plan, filters, slave, ties.notes) {
+pub(super) fn start(
+    plan: &Plan,
+    filters: &[BpfProgram],
+    slave: Option<&OwnedFd>,
+    events: &OwnedFd,
+    notes: Option<&OwnedFd>,
+) -> ! {
+    let code = match execute(plan, filters, slave, notes) {
         Failure::Step(text) => {
             wire::failed(events, code::FAILED, &text);
             code::FAILED
@@ -192,6 +233,8 @@ fn prepare(
         rustix::stdio::dup2_stdout(slave).map_err(|error| ("take the terminal", error))?;
         rustix::stdio::dup2_stderr(slave).map_err(|error| ("take the terminal", error))?;
     }
+    // As everybody expects; init has made what it made without one.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     sys::fork::close_on_exec().map_err(|error| ("keep descriptors back", error))?;
     nix::unistd::chdir(&plan.working_dir)
         .map_err(|error| Failure::Step(format!("--workdir {}: {error}", plan.working_dir.display())))?;

@@ -9,20 +9,33 @@
 //! The monitor is in a session of its own and holds what is to be undone. When the front is gone, however it
 //! went, the control pipe is at its end and the monitor ends the box. When the monitor is gone, init is killed
 //! by the kernel, and the front cleans up instead. When both are gone, the kernel does it.
+//!
+//! A kept box belongs to a *keeper* instead, and each session of it has a monitor that joins the box:
+//!
+//! ```text
+//! front ──fork──► monitor ──fork──► session in the box ──fork──► command
+//!   │ the first one                        ╎ setns(2)
+//!   └───fork, fork──► keeper ──clone──► init of the box
+//! ```
 
 mod cgroup;
 mod front;
 mod init;
 mod join;
+mod keeper;
+mod kept;
+pub mod mapped;
 mod monitor;
 mod remains;
 mod report;
 mod root;
 mod seccomp;
+mod session;
 mod terminal;
 mod wire;
 
 pub use front::run;
+pub use kept::enter;
 pub use seccomp::ProfileError;
 
 use std::io;

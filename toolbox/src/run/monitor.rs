@@ -1,7 +1,7 @@
 //! The process that cleans up.
 
+use super::front::Parts;
 use super::report::Noted;
-use super::terminal::Terminal;
 use super::wire::Event;
 use super::{cgroup, code, init, join, remains, wire};
 use crate::namespace::Namespace;
@@ -11,40 +11,23 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::SigSet;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, pipe2, read, write};
-use seccompiler::BpfProgram;
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What the monitor has of the front.
-pub(super) struct Ends<'a> {
-    /// Signals come from here, and its end is the front's.
-    pub control: &'a OwnedFd,
-    /// Messages go there.
-    pub events: &'a OwnedFd,
-    /// The report goes there.
-    pub report: Option<&'a File>,
-}
-
 /// What is heard of the box for the report.
-struct Notes {
+pub(super) struct Notes {
     socket: OwnedFd,
     listener: Option<OwnedFd>,
     noted: Noted,
 }
 
 /// The monitor's life.
-pub(super) fn main(
-    plan: &Plan,
-    filters: &[BpfProgram],
-    folder: Option<&Path>,
-    terminal: Option<&Terminal>,
-    ends: &Ends<'_>,
-) -> ! {
-    let events = ends.events;
-    if let Err((doing, error)) = watch(plan, filters, folder, ends) {
+pub(super) fn main(plan: &Plan, folder: Option<&Path>, parts: &Parts<'_>) -> ! {
+    let events = parts.events;
+    if let Err((doing, error)) = watch(plan, folder, parts) {
         wire::failed(events, code::FAILED, &format!("{doing}: {error}"));
     }
     if let Some(folder) = folder
@@ -53,7 +36,7 @@ pub(super) fn main(
         wire::failed(events, code::FAILED, &format!("remove the cgroup {}: {error}", folder.display()));
     }
     // A front that lives restores it itself, later; one that was killed cannot.
-    if let Some(terminal) = terminal {
+    if let Some(terminal) = parts.terminal {
         terminal.restore();
     }
     super::leave(0)
@@ -61,7 +44,7 @@ pub(super) fn main(
 
 type Failure = (&'static str, io::Error);
 
-fn watch(plan: &Plan, filters: &[BpfProgram], folder: Option<&Path>, ends: &Ends<'_>) -> Result<(), Failure> {
+fn watch(plan: &Plan, folder: Option<&Path>, parts: &Parts<'_>) -> Result<(), Failure> {
     let at = |doing: &'static str| move |error: io::Error| (doing, error);
     let at_errno = |doing: &'static str| move |error: Errno| (doing, io::Error::from(error));
     // Neither the terminal's signals nor its end are for this process.
@@ -79,7 +62,7 @@ fn watch(plan: &Plan, filters: &[BpfProgram], folder: Option<&Path>, ends: &Ends
     let early = if cgroups { flags & !Namespace::Cgroup.clone_flag() } else { flags };
     // They are to belong to the target's user namespace, and are made within it.
     let early = if plan.joined.contains(&Namespace::User) { 0 } else { early };
-    let (mut notes, box_notes) = match ends.report {
+    let (mut notes, box_notes) = match parts.report {
         Some(_) => {
             let (socket, box_notes) = wire::pair().map_err(at_errno("make a socket"))?;
             (Some(Notes { socket, listener: None, noted: Noted::new(plan) }), Some(box_notes))
@@ -90,11 +73,11 @@ fn watch(plan: &Plan, filters: &[BpfProgram], folder: Option<&Path>, ends: &Ends
         drop((go, notes));
         let ties = init::Ties {
             go: &go_end,
-            events: ends.events,
+            events: parts.events,
             notes: box_notes.as_ref(),
             target: target.as_ref(),
         };
-        init::main(plan, filters, &ties);
+        init::main(plan, parts.filters, &ties);
     };
     drop((go_end, box_notes));
     let ready = match folder {
@@ -105,12 +88,12 @@ fn watch(plan: &Plan, filters: &[BpfProgram], folder: Option<&Path>, ends: &Ends
     let ended = ready.and_then(|()| {
         // One that is gone has said why.
         let _ = write(&go, &[1]);
-        forward(child, ends.control, notes.as_mut())
+        forward(child, parts.control, None, notes.as_mut())
     });
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
     remains::end_all();
-    if let (Some(mut report), Some(notes)) = (ends.report, notes) {
+    if let (Some(mut report), Some(notes)) = (parts.report, notes) {
         report.write_all(notes.text().as_bytes()).map_err(at("write the report"))?;
     }
     ended
@@ -144,44 +127,46 @@ impl Notes {
     }
 }
 
-/// Passes signals on until the box has ended, or the front has.
-fn forward(child: i32, control: &OwnedFd, mut notes: Option<&mut Notes>) -> Result<(), Failure> {
+/// Passes signals on until the child has ended, or the front has, or another process.
+pub(super) fn forward(
+    child: i32,
+    control: &OwnedFd,
+    other: Option<&OwnedFd>,
+    mut notes: Option<&mut Notes>,
+) -> Result<(), Failure> {
     let pid =
         rustix::process::Pid::from_raw(child).ok_or(("name the box", io::ErrorKind::InvalidData.into()))?;
     let pidfd = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty())
         .map_err(|error| ("watch the box", error.into()))?;
     loop {
         use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-        let mut fds = vec![
-            PollFd::new(pidfd.as_fd(), PollFlags::POLLIN),
-            PollFd::new(control.as_fd(), PollFlags::POLLIN),
-        ];
-        if let Some(notes) = &notes {
-            let heard = [Some(&notes.socket), notes.listener.as_ref()];
-            fds.extend(heard.into_iter().flatten().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)));
-        }
+        let (socket, listener) =
+            notes.as_ref().map_or((None, None), |notes| (Some(&notes.socket), notes.listener.as_ref()));
+        let places = [Some(&pidfd), other, Some(control), socket, listener];
+        let mut fds: Vec<PollFd<'_>> =
+            places.iter().flatten().map(|fd| PollFd::new(fd.as_fd(), PollFlags::POLLIN)).collect();
         match poll(&mut fds, PollTimeout::NONE) {
             Err(Errno::EINTR) => continue,
             other => other.map_err(|error| ("wait", error.into()))?,
         };
-        let flags: Vec<_> = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty())).collect();
-        drop(fds);
-        if !flags[0].is_empty() {
+        let mut answers = fds.iter().map(|fd| fd.revents().unwrap_or(PollFlags::empty()));
+        let [first, second, front, socket, listener] =
+            places.map(|fd| fd.and_then(|_| answers.next()).unwrap_or(PollFlags::empty()));
+        if !(first | second).is_empty() {
             return Ok(());
         }
         if let Some(notes) = &mut notes {
-            let heard = |at: usize| flags.get(at).copied().unwrap_or(PollFlags::empty());
-            if heard(3).contains(PollFlags::POLLIN) {
+            if listener.contains(PollFlags::POLLIN) {
                 notes.call();
-            } else if !heard(3).is_empty() {
+            } else if !listener.is_empty() {
                 // Nobody is there any more who could call.
                 notes.listener = None;
             }
-            if heard(2).contains(PollFlags::POLLIN) {
+            if socket.contains(PollFlags::POLLIN) {
                 notes.message();
             }
         }
-        if flags[1].is_empty() {
+        if front.is_empty() {
             continue;
         }
         let mut signals = [0; 16];
@@ -199,7 +184,7 @@ fn forward(child: i32, control: &OwnedFd, mut notes: Option<&mut Notes>) -> Resu
 }
 
 /// Writes the ids of the box's user namespace.
-fn map(child: i32, ids: &Ids) -> Result<(), Failure> {
+pub(super) fn map(child: i32, ids: &Ids) -> Result<(), Failure> {
     if ids.by_tools {
         SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error.into()))?;
         tool("newuidmap", child, &ids.users)?;

@@ -52,6 +52,7 @@ pub(super) fn make(plan: &Plan, target: Option<&OwnedFd>) -> Result<(), Failure>
     nix::unistd::chdir("/").at("enter", Path::new("/"))?;
     for folder in [LAYER, "/upper", "/work", ROOT, DEVICES] {
         fs::create_dir(folder).at("make", Path::new(folder))?;
+        fs::set_permissions(folder, Permissions::from_mode(0o755)).at("make", Path::new(folder))?;
     }
     let maker = Maker { foreign: plan.is_foreign(), sources };
     for (number, step) in plan.steps.iter().enumerate() {
@@ -107,9 +108,13 @@ impl Maker {
                 let path = below(LAYER, path);
                 symlink(to, &path).at("make", &path)
             }
-            Step::Root { source, read_only } => {
+            Step::Root { source, read_only, layer } => {
                 let source = below(HOST, source);
-                let upper = if *read_only { "" } else { ",upperdir=/upper,workdir=/work" };
+                let upper = match layer {
+                    Some(folder) => self.kept(folder),
+                    None if *read_only => String::new(),
+                    None => ",upperdir=/upper,workdir=/work".to_owned(),
+                };
                 self.overlay(
                     &format!("lowerdir={LAYER}:{}{upper}", source.display()),
                     Path::new(ROOT),
@@ -164,6 +169,14 @@ impl Maker {
                 put(&tree, &place).at("protect", path)
             }
         }
+    }
+
+    /// The layer of a kept box, whose files say all that it is by themselves: no links to those of the image.
+    fn kept(&self, folder: &Path) -> String {
+        let folder = below(HOST, folder);
+        // Of a user namespace the kernel does neither, and refuses to be told so.
+        let plain = if self.foreign { "" } else { ",redirect_dir=off,metacopy=off" };
+        format!(",upperdir={0}/upper,workdir={0}/work{plain}", folder.display())
     }
 
     fn overlay(&self, options: &str, target: &Path, source: &Path) -> Result<(), Failure> {

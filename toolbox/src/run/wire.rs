@@ -11,6 +11,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 pub(super) enum Event {
     /// The box's terminal, its outer side.
     Terminal(OwnedFd),
+    /// A kept box can be entered.
+    Ready,
     /// The command ended: its exit code, 128 and more for a signal.
     Ended(u8),
     /// Something failed; with the exit code that says so.
@@ -54,6 +56,11 @@ pub(super) fn process(socket: &impl AsFd, name: &str) {
     let _ = send(socket.as_fd().as_raw_fd(), &message, MsgFlags::MSG_NOSIGNAL);
 }
 
+/// Says that a kept box can be entered. The front may be gone: then the box ends soon.
+pub(super) fn ready(socket: &impl AsFd) {
+    let _ = send(socket.as_fd().as_raw_fd(), b"r", MsgFlags::MSG_NOSIGNAL);
+}
+
 /// Says how the command ended. The front may be gone: then nobody needs to know.
 pub(super) fn ended(socket: &impl AsFd, code: u8) {
     let _ = send(socket.as_fd().as_raw_fd(), &[b'e', code], MsgFlags::MSG_NOSIGNAL);
@@ -75,6 +82,7 @@ pub(super) fn receive(socket: &impl AsFd) -> io::Result<Event> {
         [b't'] => Event::Terminal(message.descriptors.pop().ok_or(io::ErrorKind::InvalidData)?),
         [b'l'] => Event::Listener(message.descriptors.pop().ok_or(io::ErrorKind::InvalidData)?),
         [b'p', name @ ..] => Event::Process(String::from_utf8_lossy(name).into_owned()),
+        [b'r'] => Event::Ready,
         [b'e', code] => Event::Ended(*code),
         [b'f', code, text @ ..] => Event::Failed(*code, String::from_utf8_lossy(text).into_owned()),
         _ => return Err(io::ErrorKind::InvalidData.into()),

@@ -1,12 +1,15 @@
 //! Real boxes, as root and as a user, of a root that has only busybox in it.
 //!
-//! Needs root, and Debian's busybox-static.
+//! Needs root, and Debian's busybox-static, uidmap and zstd.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 mod config;
+mod kept;
+mod kept_faults;
 mod leaks;
 mod report;
+mod shop;
 mod sight;
 mod sources;
 mod streams;

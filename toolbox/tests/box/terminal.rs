@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
 /// A person at a terminal.
-struct Person {
+pub(super) struct Person {
     outer: File,
     inner: OwnedFd,
     child: Child,
@@ -20,6 +20,12 @@ struct Person {
 
 impl Person {
     fn start(root: &Root) -> Self {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_toolbox"));
+        Self::at(program.arg("--from").arg(root.path()))
+    }
+
+    /// Before a program.
+    pub(super) fn at(program: &Command) -> Self {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         unlockpt(&outer).unwrap();
         let inner = ioctl_tiocgptpeer(&outer, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
@@ -29,8 +35,9 @@ impl Person {
         let stream = || Stdio::from(inner.try_clone().unwrap());
         // util-linux's setsid gives the terminal to its program.
         let child = Command::new("env")
-            .args(["--default-signal", "setsid", "--ctty", "--wait", env!("CARGO_BIN_EXE_toolbox"), "--from"])
-            .arg(root.path())
+            .args(["--default-signal", "setsid", "--ctty", "--wait"])
+            .arg(program.get_program())
+            .args(program.get_args())
             .env("PS1", "ignored")
             .stdin(stream())
             .stdout(stream())
@@ -40,12 +47,12 @@ impl Person {
         Self { outer: outer.into(), inner, child, seen: String::new() }
     }
 
-    fn types(&mut self, text: &str) {
+    pub(super) fn types(&mut self, text: &str) {
         self.outer.write_all(text.as_bytes()).unwrap();
     }
 
     /// Reads until a text has come; what came behind it stays to be seen.
-    fn sees(&mut self, text: &str) {
+    pub(super) fn sees(&mut self, text: &str) {
         let end = loop {
             if let Some(at) = self.seen.find(text) {
                 break at + text.len();
@@ -60,7 +67,7 @@ impl Person {
     }
 
     /// Waits for the end, and tells the exit code.
-    fn leaves(&mut self) -> i32 {
+    pub(super) fn leaves(&mut self) -> i32 {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {

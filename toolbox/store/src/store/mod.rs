@@ -95,6 +95,8 @@ pub(crate) struct Built {
 pub struct Store {
     root: PathBuf,
     registries: Registries,
+    /// What is told of where images came from, in place of their source.
+    origin: Option<String>,
 }
 
 impl Store {
@@ -111,7 +113,7 @@ impl Store {
             let path = root.join(name);
             folder.create(&path).map_err(io_error("cannot make", &path))?;
         }
-        let store = Self { root: root.to_owned(), registries: Registries::default() };
+        let store = Self { root: root.to_owned(), registries: Registries::default(), origin: None };
         let path = root.join("format");
         match std::fs::read_to_string(&path) {
             Ok(found) if found == FORMAT => {}
@@ -132,6 +134,12 @@ impl Store {
     #[must_use]
     pub fn with_registries(self, registries: Registries) -> Self {
         Self { registries, ..self }
+    }
+
+    /// Says where images come from whose source is only there for the moment.
+    #[must_use]
+    pub fn with_origin(self, origin: &str) -> Self {
+        Self { origin: Some(origin.to_owned()), ..self }
     }
 
     /// Where it is.
@@ -435,7 +443,7 @@ impl Store {
         let created = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let record = Record {
             id: id.clone(),
-            source: source.to_string(),
+            source: self.origin.clone().unwrap_or_else(|| source.to_string()),
             config: built.config,
             size_bytes: built.size_bytes,
             created: created.map_or(0, |age| age.as_secs()),
