@@ -119,7 +119,7 @@ links: [{path: /usr/bin/again, target: /usr/bin/tool, hard: true}, {folder: /usr
     let archive = project.path("out/r-1.0.0.tar.zst");
     let listed = run(Command::new("tar").args(["--numeric-owner", "--xattrs", "-tvvf"]).arg(&archive));
     for row in [
-        "drwxrwxrwt 0/0               0 2026-01-01 00:00 ./tmp/",
+        "drwxrwxrwt  0/0               0 2026-01-01 00:00 ./tmp/",
         "-rws--x--x* 7/8               3 2026-01-01 00:00 ./usr/bin/tool",
         "./usr/bin/x -> tool",
         "./usr/bin/[ -> tool",
@@ -205,7 +205,7 @@ error: root.yaml:5:20: output `raw` needs `kernel` and `boot_loader`; without th
     );
     assert_eq!(
         project.refusal("root.yaml"),
-        "error: root.yaml:3:42: `join` beside `content` or `source`: one is needed\n"
+        "error: root.yaml:3:49: `join` beside `content` or `source`: one is needed\n"
     );
     project.write("root.yaml", &format!("{head}files: [{{path: /a, join: /b*}}]\n"));
     assert_eq!(
