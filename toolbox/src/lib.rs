@@ -5,6 +5,7 @@
 //! user's terminal, a *monitor* that cleans up whatever becomes of the front, and the box's *init*.
 
 pub mod capabilities;
+pub mod default;
 pub mod facts;
 pub mod images;
 pub mod namespace;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
-use toolbox::{facts, plan, run};
+use toolbox::{default, facts, plan, run};
 use toolbox_store::{Held, Progress, Stage, StoreError};
 
 /// Shorter waits need no words.
@@ -52,10 +52,10 @@ fn start(
     is_root: bool,
 ) -> ExitCode {
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let Some(source) = &options.from else {
-        let hint =
-            "toolbox --from SOURCE: a folder, an archive, a disk image, a registry's reference, or `host`";
-        return fail(code::FAILED, &"no image is named, and there is no default yet", Some(hint));
+    let named = options.from.clone().map_or_else(|| default::default_image(is_root, environment), Ok);
+    let source = &match named {
+        Ok(source) => source,
+        Err(error) => return fail(code::FAILED, &error, Some(error.hint())),
     };
     let found = if let Some(found) = images::in_place(source) {
         found.map(|image| (image, None))

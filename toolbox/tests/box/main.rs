@@ -9,6 +9,7 @@ mod sight;
 mod sources;
 mod streams;
 mod terminal;
+mod tools;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
