@@ -6,7 +6,7 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 SLIPWAY_CACHE=${SLIPWAY_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/slipway}
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$SLIPWAY_CACHE/target}
 export SLIPWAY_CACHE
-# The builder, and beside it what images are made of: init and host.
+# The builder, and beside it what images are made of: init, host and toolbox.
 bin=$SLIPWAY_CACHE/bin
 slipway=$bin/slipway
 # The tests' own builder is elsewhere.

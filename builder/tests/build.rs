@@ -124,7 +124,7 @@ fn every_problem_of_a_spec_is_told_at_once() {
     project.spec("outputs: [raw, iso]\npackges: []\nlinks: [{path: relative, target: x}]\nusers: [{name: Root, uid: -1}]\nunits: [{name: a.service, content: x, enabled: yes}]\n");
     assert_eq!(
         project.refusal(2),
-        "error: image.yaml:11:16: unknown output `iso`; known: raw, qcow2, raw.zst, raw.xz
+        "error: image.yaml:11:16: unknown output `iso`; known: raw, qcow2, raw.zst, raw.xz, tar.zst
 error: image.yaml:12:1: unknown key `packges`; did you mean `packages`?
 error: image.yaml:13:16: `relative` is not absolute: paths of the image start with /
 error: image.yaml:14:16: `Root` is no account name: use a-z, 0-9, `-`, `_`, at most 32

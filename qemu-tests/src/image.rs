@@ -46,14 +46,24 @@ impl Image {
         Self::build("0.2.0")
     }
 
+    /// The default image, which has more in its slot and skips nothing at its start.
+    pub fn standard() -> Self {
+        let spec = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rootfs/image.yaml");
+        Self::build_of(OLD, "standard", |_| spec)
+    }
+
     /// Builds a version of the test image, unless it is there and nothing changed.
     fn build(version: &'static str) -> Self {
-        let folder = work_folder().join(version);
+        Self::build_of(version, version, |folder| spec(version, folder))
+    }
+
+    fn build_of(version: &'static str, name: &str, spec: impl FnOnce(&Path) -> PathBuf) -> Self {
+        let folder = work_folder().join(name);
         fs::create_dir_all(&folder).unwrap();
         // Several tests may want it at once.
         let lock = File::create(folder.join("lock")).unwrap();
         let _lock = Flock::lock(lock, FlockArg::LockExclusive).unwrap();
-        let spec = spec(version, &folder);
+        let spec = spec(&folder);
         let slipway = programs().join("slipway");
         assert!(slipway.is_file(), "no program {}: cargo build --release -p slipway", slipway.display());
         let built =

@@ -71,6 +71,14 @@ impl Ssh {
         command
     }
 
+    /// As [`Ssh::command`] of `core`, on a terminal of the machine's.
+    pub fn on_terminal(&self, line: &str) -> Command {
+        let plain = self.command("core", line);
+        let mut command = Command::new(plain.get_program());
+        command.arg("-tt").args(plain.get_args());
+        command
+    }
+
     /// Runs a command line.
     pub fn run(&self, user: &str, line: &str) -> Output {
         self.command(user, line)

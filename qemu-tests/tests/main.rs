@@ -25,6 +25,7 @@ mod services;
 mod shutdown;
 mod sshd;
 mod together;
+mod toolbox;
 mod units;
 mod user_data;
 mod wheel;

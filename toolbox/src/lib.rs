@@ -6,6 +6,7 @@
 
 pub mod capabilities;
 pub mod config;
+pub mod default;
 pub mod facts;
 pub mod images;
 pub mod kept;

@@ -14,7 +14,7 @@ use toolbox::kept::session::Asked;
 use toolbox::kept::words;
 use toolbox::options::{Cli, Options, Verb};
 use toolbox::run::code;
-use toolbox::{config, facts, plan, run};
+use toolbox::{config, default, facts, plan, run};
 use toolbox_store::{Held, Progress, Stage, StoreError};
 
 /// Shorter waits need no words.
@@ -121,9 +121,11 @@ fn start(
 ) -> ExitCode {
     let options = said.options;
     if let Some(name) = &options.keep {
+        // A box that is there needs none.
+        let from = options.from.clone().or_else(|| default::default_image(is_root, environment).ok());
         let asked = Asked {
             name,
-            options,
+            options: &Options { from, ..options.clone() },
             words: said.words,
             typed: said.typed,
             typed_words: said.typed_words,
@@ -137,10 +139,10 @@ fn start(
         };
     }
     let terminal = std::io::stdin().is_terminal() && std::io::stdout().is_terminal();
-    let Some(source) = &options.from else {
-        let hint =
-            "toolbox --from SOURCE: a folder, an archive, a disk image, a registry's reference, or `host`";
-        return fail(code::FAILED, &"no image is named, and there is no default yet", Some(hint));
+    let named = options.from.clone().map_or_else(|| default::default_image(is_root, environment), Ok);
+    let source = &match named {
+        Ok(source) => source,
+        Err(error) => return fail(code::FAILED, &error, Some(error.hint())),
     };
     let found = if let Some(found) = images::in_place(source) {
         found.map(|image| (image, None))

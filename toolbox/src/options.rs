@@ -154,6 +154,7 @@ pub struct Options {
     /// The root's files: a folder; a .tar, .tar.gz, .tar.xz or .tar.zst; `oci:FOLDER[:TAG]`,
     /// `docker-archive:FILE[:TAG]`; a file with ext4 or a disk image (`DISK#PARTITION`), raw or qcow2; `deb:A,B`; a
     /// registry's reference; a name of the store; or `host` for the host's own.
+    /// Without it, the tools that came with toolbox or the machine, or what `TOOLBOX_IMAGE` says.
     #[arg(long, value_name = "SOURCE")]
     pub from: Option<String>,
     /// Registries (HOST[:PORT]) that may be asked without TLS.

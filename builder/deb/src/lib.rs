@@ -47,7 +47,7 @@ pub struct Control {
     pub version: String,
     /// `Architecture`
     pub architecture: String,
-    /// Names in `Depends`, each alternative's first, without versions.
+    /// Names in `Pre-Depends` and `Depends`, each alternative's first, without versions.
     pub depends: Vec<String>,
 }
 
@@ -144,7 +144,8 @@ pub fn control(package: &mut (impl Read + Seek)) -> Result<Control, DebError> {
         let more = lines.take_while(|line| line.starts_with([' ', '\t']));
         Some(more.fold(first, |all, line| all + " " + line.trim()))
     };
-    let depends = field("Depends").unwrap_or_default();
+    let depends =
+        [field("Pre-Depends"), field("Depends")].into_iter().flatten().collect::<Vec<_>>().join(",");
     let depends = depends.split(',').filter_map(|group| {
         let first = group.split('|').next()?.trim();
         let name = first.split([' ', '(', ':']).next()?;

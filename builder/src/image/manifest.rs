@@ -1,5 +1,6 @@
 //! `NAME-VERSION.manifest.json`: what an image is, for programs.
 
+use super::plan::Plan;
 use crate::inputs::lock::{LockedFile, LockedPackage};
 use crate::spec::Spec;
 use formats::gpt::Partition;
@@ -46,6 +47,8 @@ pub struct Facts<'a> {
     pub entry: String,
     /// The kernel's release.
     pub kernel_release: &'a str,
+    /// Attempts of the boot entry.
+    pub tries: u32,
     /// The whole command line.
     pub command_line: &'a str,
     /// The root.
@@ -58,12 +61,11 @@ pub struct Facts<'a> {
     pub outputs: &'a [OutputFile],
 }
 
-/// The manifest.
-pub fn manifest(facts: &Facts<'_>) -> Value {
-    let Facts { spec, verity, .. } = facts;
+/// Entries of a tree by kind, and the bytes of its files.
+fn counted(root: &Tree) -> (BTreeMap<&'static str, u64>, u64) {
     let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
     let mut bytes = 0;
-    for entry in facts.root.entries.values() {
+    for entry in root.entries.values() {
         let kind = match &entry.kind {
             Kind::Directory => "directories",
             Kind::File(content) => {
@@ -76,6 +78,50 @@ pub fn manifest(facts: &Facts<'_>) -> Value {
         };
         *kinds.entry(kind).or_default() += 1;
     }
+    (kinds, bytes)
+}
+
+fn package_rows(packages: &[LockedPackage]) -> Vec<Value> {
+    let row = |package: &LockedPackage| {
+        json!({
+            "name": package.name,
+            "version": package.version,
+            "architecture": package.architecture,
+            "sha256": package.sha256.to_string(),
+        })
+    };
+    packages.iter().map(row).collect()
+}
+
+fn file_rows(files: &[LockedFile]) -> Vec<Value> {
+    files.iter().map(|file| json!({ "path": file.path, "sha256": file.sha256.to_string() })).collect()
+}
+
+fn output_rows(outputs: &[OutputFile]) -> Vec<Value> {
+    let row =
+        |output: &OutputFile| json!({ "file": output.file, "size": output.size, "sha256": output.sha256 });
+    outputs.iter().map(row).collect()
+}
+
+/// The manifest of a root alone.
+pub fn root_manifest(spec: &Spec, plan: &Plan, outputs: &[OutputFile]) -> Value {
+    let (kinds, bytes) = counted(&plan.root);
+    json!({
+        "format": 1,
+        "name": spec.name,
+        "version": spec.version.as_str(),
+        "epoch": spec.epoch,
+        "root": { "content_bytes": bytes, "entries": kinds },
+        "packages": package_rows(&plan.packages),
+        "files": file_rows(&plan.files),
+        "outputs": output_rows(outputs),
+    })
+}
+
+/// The manifest of a machine's image.
+pub fn manifest(facts: &Facts<'_>) -> Value {
+    let Facts { spec, verity, .. } = facts;
+    let (kinds, bytes) = counted(facts.root);
     json!({
         "format": 1,
         "name": spec.name,
@@ -109,22 +155,10 @@ pub fn manifest(facts: &Facts<'_>) -> Value {
             "uki_size": facts.uki_size,
             "kernel": facts.kernel_release,
             "command_line": facts.command_line,
-            "tries": spec.boot_loader.tries,
+            "tries": facts.tries,
         },
-        "packages": facts.packages.iter().map(|package| json!({
-            "name": package.name,
-            "version": package.version,
-            "architecture": package.architecture,
-            "sha256": package.sha256.to_string(),
-        })).collect::<Vec<_>>(),
-        "files": facts.files.iter().map(|file| json!({
-            "path": file.path,
-            "sha256": file.sha256.to_string(),
-        })).collect::<Vec<_>>(),
-        "outputs": facts.outputs.iter().map(|output| json!({
-            "file": output.file,
-            "size": output.size,
-            "sha256": output.sha256,
-        })).collect::<Vec<_>>(),
+        "packages": package_rows(facts.packages),
+        "files": file_rows(facts.files),
+        "outputs": output_rows(facts.outputs),
     })
 }

@@ -1,10 +1,12 @@
 //! Spec to image: read, plan, write, and only then give the files their names.
 
+mod archive;
 mod fresh;
 mod ids;
 mod manifest;
 mod modules;
 mod outputs;
+mod pin;
 mod plan;
 mod root;
 mod sbom;
@@ -13,20 +15,20 @@ mod sparse;
 mod write;
 
 pub use ids::Ids;
+pub use pin::{fetch, lock};
 pub use plan::{Plan, PlanError};
 pub use sink::Interrupt;
 
 use crate::inputs::cache::Cache;
 use crate::inputs::lock::Lock;
-use crate::inputs::{InputError, Store, pin_file, pin_package};
+use crate::inputs::{InputError, Store};
 use crate::progress::Progress;
-use crate::spec::{KernelInput, LoaderInput, PackageInput, Spec, TreeSource};
+use crate::spec::{Spec, TreeSource};
 use document::Problem;
 use fresh::{Memory, Seen};
 use nix::fcntl::{Flock, FlockArg};
-use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use thiserror::Error;
@@ -86,6 +88,17 @@ fn storage_full(error: &BuildError) -> bool {
         next = error.source();
     }
     false
+}
+
+/// An error with its causes, for one line of another spec's problems.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
 }
 
 fn shown(file: &Path, problems: &[Problem]) -> String {
@@ -157,91 +170,8 @@ fn read_lock(spec: &Path) -> Result<Lock, BuildError> {
     })
 }
 
-/// Names of the packages that a spec asks for; the flag tells a kernel.
-fn packages_of(spec: &Spec) -> BTreeSet<(String, bool)> {
-    let mut wanted = BTreeSet::new();
-    if let KernelInput::Package(package) = &spec.kernel {
-        wanted.insert((package.value.clone(), true));
-    }
-    if let LoaderInput::Package(package) = &spec.boot_loader.input {
-        wanted.insert((package.value.clone(), false));
-    }
-    for package in &spec.packages {
-        if let PackageInput::Name(name) = &package.input {
-            wanted.insert((name.clone(), false));
-        }
-    }
-    wanted
-}
-
-/// Paths of the pinned files that a spec asks for.
-fn pinned_files_of(spec: &Spec) -> BTreeSet<PathBuf> {
-    let mut wanted = BTreeSet::new();
-    if let KernelInput::Paths { image, .. } = &spec.kernel {
-        wanted.insert(image.value.clone());
-    }
-    if let LoaderInput::Paths { loader, stub } = &spec.boot_loader.input {
-        wanted.extend([loader.value.clone(), stub.value.clone()]);
-    }
-    wanted.extend(spec.packages.iter().filter_map(|package| match &package.input {
-        PackageInput::Path(path) => Some(path.clone()),
-        PackageInput::Name(_) => None,
-    }));
-    wanted
-}
-
 fn folder_of(spec: &Path) -> &Path {
     spec.parent().unwrap_or(Path::new(""))
-}
-
-/// Pins the newest inputs of a spec and writes its lock file; gives the file and the pins.
-///
-/// # Errors
-/// The spec has problems, an input cannot be had, or the file cannot be written.
-pub fn lock(file: &Path, cache: &Cache, progress: &Progress) -> Result<(PathBuf, Lock), BuildError> {
-    let spec = read_spec(file)?;
-    let mut lock = Lock::default();
-    for (name, kernel) in packages_of(&spec) {
-        let stage = progress.stage("fetch", None);
-        stage.note(&name);
-        lock.packages.push(pin_package(cache, &name, kernel)?);
-    }
-    for path in pinned_files_of(&spec) {
-        lock.files.push(pin_file(folder_of(file), &path)?);
-    }
-    let path = lock_path(file);
-    let written = tempfile::NamedTempFile::new_in(if folder_of(file).as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder_of(file)
-    })
-    .and_then(|mut temporary| {
-        use std::os::unix::fs::PermissionsExt as _;
-        temporary.write_all(lock.text().as_bytes())?;
-        temporary.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
-        temporary.as_file().sync_all()?;
-        temporary.persist(&path).map_err(|error| error.error)
-    });
-    written.map_err(|source| BuildError::File { path: path.clone(), source })?;
-    Ok((path, lock))
-}
-
-/// Brings every pinned package of a spec into the cache; gives how many there are.
-///
-/// # Errors
-/// As [`build`]'s for its inputs.
-pub fn fetch(file: &Path, context: &Context<'_>) -> Result<usize, BuildError> {
-    let spec = read_spec(file)?;
-    let lock = read_lock(file)?;
-    let store =
-        Store { cache: context.cache, lock: &lock, folder: folder_of(file), offline: context.offline };
-    let wanted = packages_of(&spec);
-    for (name, _) in &wanted {
-        let stage = context.progress.stage("fetch", None);
-        stage.note(name);
-        store.package(name)?;
-    }
-    Ok(wanted.len())
 }
 
 /// Builds the image of a spec into a folder, which is made when it is not there.
@@ -317,7 +247,7 @@ fn build_into(
     let seen = std::mem::take(&mut plan.seen);
     for path in [file, &lock_path(file), context.builder]
         .into_iter()
-        .chain(pinned_files_of(spec).iter().map(PathBuf::as_path))
+        .chain(pin::pinned_files_of(spec).iter().map(PathBuf::as_path))
     {
         seen.add(path);
     }

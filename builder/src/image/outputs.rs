@@ -31,17 +31,23 @@ fn copy(raw: &File, mut out: impl Write, stage: &Stage, interrupt: &Interrupt) -
     }
 }
 
+/// An encoder whose bytes depend on its input alone; `length` goes into its header.
+pub(super) fn zstd_encoder(out: &File, length: Option<u64>) -> io::Result<zstd::Encoder<'static, &File>> {
+    let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
+    encoder.include_checksum(true)?;
+    encoder.set_pledged_src_size(length)?;
+    encoder.multithread(WORKERS)?;
+    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+    Ok(encoder)
+}
+
 /// Compresses `raw` with zstd.
 ///
 /// # Errors
 /// Reading, writing, or the build was interrupted.
 pub fn zst(raw: &File, out: &File, stage: &Stage, interrupt: &Interrupt) -> io::Result<()> {
     let length = raw.metadata()?.len();
-    let mut encoder = zstd::Encoder::new(out, ZSTD_LEVEL)?;
-    encoder.include_checksum(true)?;
-    encoder.set_pledged_src_size(Some(length))?;
-    encoder.multithread(WORKERS)?;
-    encoder.set_parameter(CParameter::JobSize(ZSTD_JOB))?;
+    let mut encoder = zstd_encoder(out, Some(length))?;
     copy(raw, &mut encoder, stage, interrupt)?;
     encoder.finish().map(drop)
 }

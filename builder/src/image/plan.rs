@@ -1,4 +1,4 @@
-//! From a spec and its inputs to all that is needed to write the image. Reads files, writes none.
+//! From a spec and its inputs to all that is needed to write the image, or a root alone. Reads files, writes none.
 
 use super::fresh::Seen;
 use super::ids::Ids;
@@ -7,7 +7,7 @@ use super::root::RootBuilder;
 use crate::inputs::lock::{LockedFile, LockedPackage};
 use crate::inputs::{InputError, Store};
 use crate::progress::Progress;
-use crate::spec::{KernelInput, LoaderInput, PackageInput, Placed, Source, Spec};
+use crate::spec::{Boot, ImageSource, KernelInput, LoaderInput, Package, PackageInput, Placed, Source, Spec};
 use document::{Place, Problem, Problems};
 use formats::tree::{Content, Entry, Kind, Tree};
 use std::path::{Path, PathBuf};
@@ -27,6 +27,21 @@ pub struct PlanError {
 pub struct Plan {
     /// The root.
     pub root: Tree,
+    /// What starts it, when it is a machine's.
+    pub boot: Option<BootPlan>,
+    /// `/usr/lib/os-release`, also in the UKI.
+    pub os_release: String,
+    /// Packages that went in.
+    pub packages: Vec<LockedPackage>,
+    /// Pinned files that went in.
+    pub files: Vec<LockedFile>,
+    /// Every path of the host that was looked at.
+    pub seen: Seen,
+}
+
+/// What starts a machine, decided.
+#[derive(Debug)]
+pub struct BootPlan {
     /// The initramfs.
     pub initramfs: Tree,
     /// The kernel's release, as `uname -r` says it.
@@ -39,14 +54,10 @@ pub struct Plan {
     pub stub: Content,
     /// Command line words, without the root hash.
     pub command_line: Vec<String>,
-    /// `/usr/lib/os-release`, also in the UKI.
-    pub os_release: String,
-    /// Packages that went in.
-    pub packages: Vec<LockedPackage>,
-    /// Pinned files that went in.
-    pub files: Vec<LockedFile>,
-    /// Every path of the host that was looked at.
-    pub seen: Seen,
+    /// Attempts of the boot entry.
+    pub tries: u32,
+    /// Seconds that the menu is shown.
+    pub timeout_s: u32,
 }
 
 /// Makes the plan of an image.
@@ -93,32 +104,21 @@ type Entries = Vec<(Vec<u8>, Entry)>;
 impl Planner<'_> {
     fn plan(&mut self, programs: &[PathBuf]) -> Option<Plan> {
         let spec = self.spec;
-        let kernel = self.kernel();
-        let loader = self.loader();
-        let mut root = RootBuilder::new(self.problems, programs, spec.epoch);
-        for package in &spec.packages {
-            let entries = match &package.input {
-                PackageInput::Name(name) => self.package(package.place, name),
-                PackageInput::Path(path) => self.package_file(package.place, path),
-            };
-            root.package(package, entries.unwrap_or_default());
-        }
-
-        let (kernel_image, release, modules) = kernel?;
-        let root_modules = self.resolve(&modules, &spec.root_modules, spec.kernel_place());
-        let early_modules = self.resolve(&modules, &spec.initramfs_modules, spec.kernel_place());
         let start = Place { line: 1, column: 1 };
-        let folder = format!("usr/lib/modules/{release}");
-        for module in &root_modules {
-            let entry = root.entry(Kind::File(module.content.clone()), 0o644);
-            root.put(start, format!("{folder}/{}", module.path).into_bytes(), entry);
-        }
-        for (name, text) in
-            [("modules.dep", modules_dep(&root_modules)), ("modules.alias", modules_alias(&root_modules))]
-        {
-            let entry = root.entry(Kind::File(Content::bytes(text.into_bytes())), 0o644);
-            root.put(start, format!("{folder}/{name}").into_bytes(), entry);
-        }
+        // All inputs are looked at before the first absence ends the plan: every problem is told at once.
+        let boot = spec.boot.as_ref().map(|boot| (self.kernel(boot), self.loader(boot), boot));
+        let mut root = RootBuilder::new(self.problems, programs, spec.epoch);
+        self.packages(&mut root);
+
+        let started = match boot {
+            None => None,
+            Some((kernel, loader, boot)) => {
+                let (image, release, modules) = kernel?;
+                self.root_modules(&mut root, &modules, &release, boot);
+                let early = self.initramfs(programs, &modules, boot);
+                Some((image, release, loader, early, boot))
+            }
+        };
 
         let os_release = os_release(spec);
         let entry = root.entry(Kind::File(Content::bytes(os_release.as_bytes())), 0o644);
@@ -130,7 +130,75 @@ impl Planner<'_> {
         root.merge_usr();
         root.accounts(start, &spec.groups, &spec.users);
         self.user_data(&mut root);
+        let mut seen = std::mem::take(&mut root.seen);
+        for image in &spec.images {
+            seen = seen.joined(self.image(&mut root, programs, image));
+        }
 
+        let boot = match started {
+            None => None,
+            Some((kernel, kernel_release, loader, early, boot)) => {
+                let mut command_line = spec.command_line.clone();
+                command_line.push(format!("slipway.tries={}", boot.loader.tries));
+                let (loader, stub) = loader?;
+                seen = seen.joined(early.seen);
+                Some(BootPlan {
+                    initramfs: early.tree,
+                    kernel_release,
+                    kernel,
+                    loader,
+                    stub,
+                    command_line,
+                    tries: boot.loader.tries,
+                    timeout_s: boot.loader.timeout_s,
+                })
+            }
+        };
+        Some(Plan { root: root.tree, boot, os_release, packages: Vec::new(), files: Vec::new(), seen })
+    }
+
+    /// The packages of the root: first what they depend on, then they in the spec's order.
+    fn packages(&mut self, root: &mut RootBuilder<'_>) {
+        let spec = self.spec;
+        let everywhere = spec.dependencies.as_ref().map_or(&[][..], |dependencies| &dependencies.exclude);
+        for name in super::pin::dependencies_of(spec, self.store.lock) {
+            let place = Place { line: 1, column: 1 };
+            let entries = self.package(place, &name).unwrap_or_default();
+            let package =
+                Package { place, input: PackageInput::Name(name), include: vec![], exclude: vec![] };
+            root.package(&package, everywhere, entries);
+        }
+        for package in &spec.packages {
+            let entries = match &package.input {
+                PackageInput::Name(name) => self.package(package.place, name),
+                PackageInput::Path(path) => self.package_file(package.place, path),
+            };
+            root.package(package, everywhere, entries.unwrap_or_default());
+        }
+    }
+
+    fn root_modules(&mut self, root: &mut RootBuilder<'_>, modules: &Modules, release: &str, boot: &Boot) {
+        let start = Place { line: 1, column: 1 };
+        let root_modules = self.resolve(modules, &self.spec.root_modules, boot.kernel_place());
+        let folder = format!("usr/lib/modules/{release}");
+        for module in &root_modules {
+            let entry = root.entry(Kind::File(module.content.clone()), 0o644);
+            root.put(start, format!("{folder}/{}", module.path).into_bytes(), entry);
+        }
+        for (name, text) in
+            [("modules.dep", modules_dep(&root_modules)), ("modules.alias", modules_alias(&root_modules))]
+        {
+            let entry = root.entry(Kind::File(Content::bytes(text.into_bytes())), 0o644);
+            root.put(start, format!("{folder}/{name}").into_bytes(), entry);
+        }
+    }
+
+    fn initramfs<'b>(&mut self, programs: &'b [PathBuf], modules: &Modules, boot: &Boot) -> RootBuilder<'b>
+    where
+        Self: 'b,
+    {
+        let start = Place { line: 1, column: 1 };
+        let early_modules = self.resolve(modules, &self.spec.initramfs_modules, boot.kernel_place());
         let mut early = RootBuilder::new(self.problems, programs, 0);
         for folder in ["dev", "proc", "run", "sys", "sysroot"] {
             let entry = early.entry(Kind::Directory, 0o755);
@@ -145,28 +213,60 @@ impl Planner<'_> {
         }
         let entry = early.entry(Kind::File(Content::bytes(list.into_bytes())), 0o644);
         early.put(start, b"modules".to_vec(), entry);
-        if let Some((init, _)) = early.source(spec.init.place, &spec.init.value) {
+        if let Some((init, _)) = early.source(self.spec.init.place, &self.spec.init.value) {
             let entry = early.entry(Kind::File(init), 0o755);
             early.put(start, b"init".to_vec(), entry);
         }
+        early
+    }
 
-        let mut command_line = spec.command_line.clone();
-        command_line.push(format!("slipway.tries={}", spec.boot_loader.tries));
-        let (loader, stub) = loader?;
-        let seen = root.seen.joined(early.seen);
-        Some(Plan {
-            root: root.tree,
-            initramfs: early.tree,
-            kernel_release: release,
-            kernel: kernel_image,
-            loader,
-            stub,
-            command_line,
-            os_release,
-            packages: Vec::new(),
-            files: Vec::new(),
-            seen,
-        })
+    /// Lays the root of another spec into this one's; gives the paths that were looked at.
+    fn image(&mut self, root: &mut RootBuilder<'_>, programs: &[PathBuf], image: &ImageSource) -> Seen {
+        let seen = Seen::default();
+        seen.add(&image.spec);
+        seen.add(&super::lock_path(&image.spec));
+        let told = |text: String| text.lines().for_each(|line| self.problems.add(image.place, line));
+        let read = super::read_spec(&image.spec).and_then(|spec| Ok((spec, super::read_lock(&image.spec)?)));
+        let (spec, lock) = match read {
+            Ok(read) => read,
+            Err(error) => {
+                told(format!("image {}: {}", image.spec.display(), super::with_causes(&error)));
+                for hint in
+                    error.hints().into_iter().filter(|hint| !self.hints.contains(hint)).collect::<Vec<_>>()
+                {
+                    self.hints.push(hint);
+                }
+                return seen;
+            }
+        };
+        if spec.boot.is_some() {
+            told(format!("image {} is a machine's: it has a kernel", image.spec.display()));
+            return seen;
+        }
+        for path in super::pin::pinned_files_of(&spec) {
+            seen.add(&path);
+        }
+        let store = Store { lock: &lock, folder: super::folder_of(&image.spec), ..*self.store };
+        match plan(&spec, &store, programs, self.progress) {
+            Ok(plan) => {
+                root.image(image.place, &image.path, plan.root);
+                let new: Vec<_> =
+                    plan.packages.into_iter().filter(|pin| !self.packages.contains(pin)).collect();
+                self.packages.extend(new);
+                self.files.extend(plan.files);
+                seen.joined(plan.seen)
+            }
+            Err(error) => {
+                let file = image.spec.display();
+                error.problems.iter().for_each(|problem| told(format!("image {file}:{problem}")));
+                for hint in
+                    error.hints.into_iter().filter(|hint| !self.hints.contains(hint)).collect::<Vec<_>>()
+                {
+                    self.hints.push(hint);
+                }
+                seen
+            }
+        }
     }
 
     /// Notes a problem with an input.
@@ -224,8 +324,8 @@ impl Planner<'_> {
     }
 
     /// The kernel, its release and its modules.
-    fn kernel(&mut self) -> Option<(Content, String, Modules)> {
-        let made = match &self.spec.kernel {
+    fn kernel(&mut self, boot: &Boot) -> Option<(Content, String, Modules)> {
+        let made = match &boot.kernel {
             KernelInput::Package(package) => {
                 let entries = self.package(package.place, &package.value)?;
                 let image = entries.iter().find_map(|(path, entry)| match &entry.kind {
@@ -262,7 +362,7 @@ impl Planner<'_> {
         };
         match made {
             Ok(made) => Some(made),
-            Err(error) => self.failed(self.spec.kernel_place(), &InputError::Cache(error)),
+            Err(error) => self.failed(boot.kernel_place(), &InputError::Cache(error)),
         }
     }
 
@@ -279,10 +379,10 @@ impl Planner<'_> {
     }
 
     /// systemd-boot and its stub.
-    fn loader(&mut self) -> Option<(Content, Content)> {
+    fn loader(&mut self, boot: &Boot) -> Option<(Content, Content)> {
         const LOADER: &[u8] = b"usr/lib/systemd/boot/efi/systemd-bootx64.efi";
         const STUB: &[u8] = b"usr/lib/systemd/boot/efi/linuxx64.efi.stub";
-        match &self.spec.boot_loader.input {
+        match &boot.loader.input {
             LoaderInput::Package(package) => {
                 let entries = self.package(package.place, &package.value)?;
                 let find = |wanted: &[u8]| {
@@ -313,7 +413,7 @@ impl Planner<'_> {
         let name = match value {
             Source::Path(path) => path.display().to_string(),
             Source::Program(name) => format!("@{name}"),
-            Source::Inline(_) => "user-data".to_owned(),
+            Source::Inline(_) | Source::Joined(_) => "user-data".to_owned(),
         };
         let mut bytes = vec![0; content.len().min(1 << 20) as usize];
         let read = content.open().and_then(|reader| reader.read_exact_at(&mut bytes, 0));
@@ -329,7 +429,7 @@ impl Planner<'_> {
     }
 }
 
-impl Spec {
+impl Boot {
     /// Where the kernel stands in the spec.
     fn kernel_place(&self) -> Place {
         match &self.kernel {
@@ -337,7 +437,9 @@ impl Spec {
             KernelInput::Paths { image, .. } => image.place,
         }
     }
+}
 
+impl Spec {
     /// The source of the image's identities.
     pub fn ids(&self) -> Ids<'_> {
         Ids { name: &self.name, version: self.version.as_str() }

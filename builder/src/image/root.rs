@@ -71,6 +71,7 @@ impl<'a> RootBuilder<'a> {
     pub fn source(&self, place: Place, source: &Source) -> Option<(Content, bool)> {
         let path = match source {
             Source::Inline(text) => return Some((Content::bytes(text.as_bytes()), false)),
+            Source::Joined(pattern) => return self.joined(place, pattern).map(|content| (content, false)),
             Source::Path(path) => path.clone(),
             Source::Program(name) => {
                 let mut places = self.programs.iter().map(|folder| folder.join(name));
@@ -89,25 +90,51 @@ impl<'a> RootBuilder<'a> {
         found.ok()
     }
 
-    /// Lays a package's entries into the tree, through its patterns.
-    pub fn package(&mut self, package: &Package, entries: Vec<(Vec<u8>, Entry)>) {
-        let fits = |path: &[u8]| {
-            let path = format!("/{}", String::from_utf8_lossy(path));
-            let any =
-                |patterns: &[String]| patterns.iter().any(|pattern| super::modules::matches(pattern, &path));
-            (package.include.is_empty() || any(&package.include)) && !any(&package.exclude)
+    /// The tree's files that match a pattern, one behind the other; each ends its last line.
+    fn joined(&self, place: Place, pattern: &str) -> Option<Content> {
+        let mut whole = Vec::new();
+        let mut found = false;
+        for path in self.tree.entries.keys().filter(|path| fits(pattern, path)) {
+            let Some(bytes) = self.text(path) else { continue };
+            found = true;
+            whole.extend_from_slice(&bytes);
+            if whole.last().is_some_and(|last| *last != b'\n') {
+                whole.push(b'\n');
+            }
+        }
+        if !found {
+            self.problems.add(place, format!("`{pattern}` matches no file of the packages and trees"));
+        }
+        found.then(|| Content::bytes(whole))
+    }
+
+    /// Lays the root of another spec below a folder of this one.
+    pub fn image(&mut self, place: Place, path: &[u8], tree: Tree) {
+        let below = |inner: &[u8]| if inner.is_empty() { path.to_vec() } else { [path, inner].join(&b'/') };
+        for (inner, mut entry) in tree.entries {
+            if let Kind::HardLink(target) = &mut entry.kind {
+                *target = below(target);
+            }
+            self.put(place, below(&inner), entry);
+        }
+    }
+
+    /// Lays a package's entries into the tree, through its patterns and those of the whole spec.
+    pub fn package(&mut self, package: &Package, everywhere: &[String], entries: Vec<(Vec<u8>, Entry)>) {
+        let any = |patterns: &[String], path: &[u8]| patterns.iter().any(|pattern| fits(pattern, path));
+        let taken = |path: &[u8]| {
+            (package.include.is_empty() || any(&package.include, path))
+                && !any(&package.exclude, path)
+                && !any(everywhere, path)
         };
         for pattern in &package.include {
-            let fits = |(path, _): &(Vec<u8>, Entry)| {
-                super::modules::matches(pattern, &format!("/{}", String::from_utf8_lossy(path)))
-            };
-            if !entries.is_empty() && !entries.iter().any(fits) {
+            if !entries.is_empty() && !entries.iter().any(|(path, _)| fits(pattern, path)) {
                 self.problems.add(package.place, format!("`{pattern}` matches nothing in this package"));
             }
         }
         for (path, entry) in entries {
             // A folder of a package is only as real as what is in it, unless it is all taken.
-            if path.is_empty() || !fits(&path) {
+            if path.is_empty() || !taken(&path) {
                 continue;
             }
             if entry.kind == Kind::Directory && self.tree.entries.contains_key(&path) {
@@ -185,6 +212,9 @@ impl<'a> RootBuilder<'a> {
                 self.problems.add(file.place, format!("file /{path} stands twice, first at {first}"));
             }
             let Some((content, executable)) = self.source(file.place, &file.source) else { continue };
+            if let Source::Joined(pattern) = &file.source {
+                self.take_out(pattern);
+            }
             let mode = if executable { 0o755 } else { 0o644 };
             let mut entry = self.attributed(Kind::File(content), file.attributes, mode);
             entry.xattrs.clone_from(&file.xattrs);
@@ -218,6 +248,28 @@ impl<'a> RootBuilder<'a> {
                 .range(below.clone()..)
                 .next()
                 .is_some_and(|(path, _)| path.starts_with(&below))
+    }
+
+    /// Takes the files that match a pattern out of the tree, and the folders that are then empty.
+    fn take_out(&mut self, pattern: &str) {
+        let parts: Vec<Vec<u8>> =
+            self.tree.entries.keys().filter(|path| fits(pattern, path)).cloned().collect();
+        for part in parts {
+            if !matches!(self.tree.entries.get(&part).map(|entry| &entry.kind), Some(Kind::File(_))) {
+                continue;
+            }
+            self.tree.entries.remove(&part);
+            let mut path = part.as_slice();
+            while let Some(slash) = path.iter().rposition(|byte| *byte == b'/') {
+                path = &path[..slash];
+                let below = [path, b"/"].concat();
+                let mut after = self.tree.entries.range(below.clone()..);
+                if after.next().is_some_and(|(next, _)| next.starts_with(&below)) {
+                    break;
+                }
+                self.tree.entries.remove(path);
+            }
+        }
     }
 
     fn attributed(&self, kind: Kind, attributes: Attributes, mode: u16) -> Entry {
@@ -427,6 +479,11 @@ impl<'a> RootBuilder<'a> {
             self.put(place, path.as_bytes().to_vec(), entry);
         }
     }
+}
+
+/// Whether a path of the tree matches a pattern of absolute paths.
+fn fits(pattern: &str, path: &[u8]) -> bool {
+    super::modules::matches(pattern, &format!("/{}", String::from_utf8_lossy(path)))
 }
 
 fn add_row(table: &mut Vec<Vec<String>>, row: Vec<String>, place: Place, problems: &Problems) {

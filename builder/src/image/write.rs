@@ -1,9 +1,10 @@
 //! A plan into files: the slot first, for its root hash goes into the UKI; the UKI into the ESP;
-//! then the table around them, and the other forms from the finished disk.
+//! then the table around them, and the other forms from the finished disk. A root alone is an archive.
 
-use super::manifest::{Facts, OutputFile, companions, manifest};
+use super::archive;
+use super::manifest::{Facts, OutputFile, companions, manifest, root_manifest};
 use super::outputs;
-use super::plan::Plan;
+use super::plan::{BootPlan, Plan};
 use super::root::largest;
 use super::sbom::sbom;
 use super::sink::FileSink;
@@ -14,7 +15,7 @@ use crate::spec::{Output, Spec};
 use document::Problem;
 use formats::ext4;
 use formats::gpt::{self, GptLayout, PartitionSpec};
-use formats::tree::Content;
+use formats::tree::{Content, Tree};
 use formats::verity::{self, VerityInfo, VerityWriter};
 use formats::{cpio, esp, qcow2, uki};
 use serde_json::Value;
@@ -32,6 +33,25 @@ const MIB: u64 = 1 << 20;
 /// # Errors
 /// See [`BuildError`].
 pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> Result<Value, BuildError> {
+    match &plan.boot {
+        Some(boot) => machine(spec, plan, boot, folder, context),
+        None => {
+            let stem = format!("{}-{}", spec.name, spec.version);
+            let written = vec![archive_output(&plan.root, folder, &stem, context)?];
+            let manifest = root_manifest(spec, plan, &written);
+            companion_files(spec, plan, folder, manifest)
+        }
+    }
+}
+
+/// A machine's disk and its forms.
+fn machine(
+    spec: &Spec,
+    plan: &Plan,
+    start: &BootPlan,
+    folder: &Path,
+    context: &Context<'_>,
+) -> Result<Value, BuildError> {
     let io = |doing| move |source| BuildError::Io { doing, source };
     let ids = spec.ids();
     let layout = disk(spec)?;
@@ -43,25 +63,25 @@ pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> 
     let [boot, slot] = [&layout.partitions[0], &layout.partitions[1]];
     let (verity, slot_used) = root(spec, plan, &raw, slot, context)?;
     let root_hash = verity::to_hex(&verity.root_hash);
-    let command_line = format!("{} roothash={root_hash}", plan.command_line.join(" "));
+    let command_line = format!("{} roothash={root_hash}", start.command_line.join(" "));
 
     let mut initramfs = Vec::new();
-    cpio::write(&plan.initramfs, &mut initramfs)?;
+    cpio::write(&start.initramfs, &mut initramfs)?;
     let sections = [
         (".osrel", Content::bytes(plan.os_release.as_bytes())),
-        (".uname", Content::bytes(plan.kernel_release.as_bytes())),
+        (".uname", Content::bytes(start.kernel_release.as_bytes())),
         (".cmdline", Content::bytes(command_line.as_bytes())),
         (".initrd", Content::bytes(initramfs)),
-        (".linux", plan.kernel.clone()),
+        (".linux", start.kernel.clone()),
     ];
-    let planned = uki::Uki::assemble(&bytes_of(&plan.stub).map_err(io("stub"))?, &sections)?;
+    let planned = uki::Uki::assemble(&bytes_of(&start.stub).map_err(io("stub"))?, &sections)?;
     let mut uki = Vec::with_capacity(usize::try_from(planned.size()).unwrap_or_default());
     planned.write(&mut uki)?;
     let uki_size = uki.len() as u64;
-    let entry = format!("{}_{}+{}.efi", spec.name, spec.version, spec.boot_loader.tries);
-    let loader = format!("timeout {}\n", spec.boot_loader.timeout_s);
+    let entry = format!("{}_{}+{}.efi", spec.name, spec.version, start.tries);
+    let loader = format!("timeout {}\n", start.timeout_s);
     let files = [
-        ("EFI/BOOT/BOOTX64.EFI".to_owned(), plan.loader.clone()),
+        ("EFI/BOOT/BOOTX64.EFI".to_owned(), start.loader.clone()),
         (format!("EFI/Linux/{entry}"), Content::bytes(uki)),
         ("loader/loader.conf".to_owned(), Content::bytes(loader.into_bytes())),
     ];
@@ -96,7 +116,7 @@ pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> 
     let tail = layout.tail_bytes()?;
     raw.write_all_at(&tail, layout.disk_size - tail.len() as u64).map_err(io("partition table"))?;
 
-    let written = all_outputs(spec, &raw, folder, &stem, context)?;
+    let written = all_outputs(spec, &plan.root, &raw, folder, &stem, context)?;
     if !spec.outputs.contains(&Output::Raw) {
         fs::remove_file(&raw_path).map_err(io("image"))?;
     }
@@ -109,15 +129,21 @@ pub fn write(spec: &Spec, plan: &Plan, folder: &Path, context: &Context<'_>) -> 
         slot_used,
         uki_size,
         entry,
-        kernel_release: &plan.kernel_release,
+        kernel_release: &start.kernel_release,
+        tries: start.tries,
         command_line: &command_line,
         root: &plan.root,
         packages: &plan.packages,
         files: &plan.files,
         outputs: &written,
     };
-    let manifest = manifest(&facts);
-    let bill = sbom(ids, spec.epoch, &plan.packages, &plan.files);
+    companion_files(spec, plan, folder, manifest(&facts))
+}
+
+/// Writes the bill of materials and the manifest, which is given back.
+fn companion_files(spec: &Spec, plan: &Plan, folder: &Path, manifest: Value) -> Result<Value, BuildError> {
+    let io = |doing| move |source| BuildError::Io { doing, source };
+    let bill = sbom(spec.ids(), spec.epoch, &plan.packages, &plan.files);
     for (name, value) in companions(spec).iter().zip([&bill, &manifest]) {
         let file = File::create_new(folder.join(name)).map_err(io("manifest"))?;
         file.write_all_at(format!("{value:#}\n").as_bytes(), 0).map_err(io("manifest"))?;
@@ -199,6 +225,7 @@ fn root(
 /// Makes every output side by side: each reads the finished disk by itself.
 fn all_outputs(
     spec: &Spec,
+    tree: &Tree,
     raw: &File,
     folder: &Path,
     stem: &str,
@@ -208,7 +235,7 @@ fn all_outputs(
         let running: Vec<_> = spec
             .outputs
             .iter()
-            .map(|output| scope.spawn(move || one_output(*output, raw, folder, stem, context)))
+            .map(|output| scope.spawn(move || one_output(*output, tree, raw, folder, stem, context)))
             .collect();
         let joined = running.into_iter().map(std::thread::ScopedJoinHandle::join);
         joined
@@ -222,11 +249,15 @@ fn all_outputs(
 
 fn one_output(
     output: Output,
+    tree: &Tree,
     raw: &File,
     folder: &Path,
     stem: &str,
     context: &Context<'_>,
 ) -> Result<OutputFile, BuildError> {
+    if output == Output::TarZst {
+        return archive_output(tree, folder, stem, context);
+    }
     let io = |doing| move |source| BuildError::Io { doing, source };
     let name = format!("{stem}.{}", output.suffix());
     let length = raw.metadata().map_err(io("image"))?.len();
@@ -249,7 +280,7 @@ fn one_output(
                 let data = formats::sparse::data_ranges(raw).map_err(io("image"))?;
                 qcow2::write(raw, &data, &mut &made)?;
             }
-            Output::Raw => {}
+            Output::Raw | Output::TarZst => {}
         }
         &made
     };
@@ -257,6 +288,23 @@ fn one_output(
     stage.note(output.suffix());
     let (sha256, size) = synced_and_hashed(file).map_err(io("output"))?;
     stage.advance(size);
+    Ok(OutputFile { file: name, size, sha256: sha256.to_string() })
+}
+
+/// The root alone, as an archive.
+fn archive_output(
+    tree: &Tree,
+    folder: &Path,
+    stem: &str,
+    context: &Context<'_>,
+) -> Result<OutputFile, BuildError> {
+    let io = |doing| move |source| BuildError::Io { doing, source };
+    let name = format!("{stem}.{}", Output::TarZst.suffix());
+    let made = File::options().read(true).write(true).create_new(true).open(folder.join(&name));
+    let made = made.map_err(io("output"))?;
+    let stage = context.progress.stage("archive", None);
+    archive::tar_zst(tree, &made, &stage, context.interrupt).map_err(io("tar.zst"))?;
+    let (sha256, size) = synced_and_hashed(&made).map_err(io("output"))?;
     Ok(OutputFile { file: name, size, sha256: sha256.to_string() })
 }
 

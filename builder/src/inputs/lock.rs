@@ -2,6 +2,7 @@
 
 use super::cache::Hash;
 use document::{Fields, Node, Problem, Problems};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -20,6 +21,8 @@ pub struct LockedPackage {
     pub size: u64,
     /// The hash of the `.deb` file.
     pub sha256: Hash,
+    /// Packages that it depends on, where dependencies follow.
+    pub depends: Vec<String>,
 }
 
 /// A pinned file of the host.
@@ -70,13 +73,17 @@ impl Lock {
         packages.sort();
         text += if packages.is_empty() { "packages: []\n" } else { "packages:\n" };
         for package in packages {
-            let LockedPackage { requested, name, version, architecture, size, sha256 } = package;
+            let LockedPackage { requested, name, version, architecture, size, sha256, depends } = package;
             let [requested, name, architecture] = [requested, name, architecture].map(word);
             let version = quoted(version);
             let _ = write!(
                 text,
                 "  - requested: {requested}\n    name: {name}\n    version: {version}\n    architecture: {architecture}\n    size: {size}\n    sha256: {sha256}\n"
             );
+            if !depends.is_empty() {
+                let depends: Vec<String> = depends.into_iter().map(word).collect();
+                let _ = writeln!(text, "    depends: [{}]", depends.join(", "));
+            }
         }
         let mut files = self.files.clone();
         files.sort();
@@ -91,6 +98,21 @@ impl Lock {
     /// The pin of a package by the name in the spec.
     pub fn package(&self, requested: &str) -> Option<&LockedPackage> {
         self.packages.iter().find(|package| package.requested == requested)
+    }
+
+    /// The packages that those of `names` need and that are not among them, without those of `without` and
+    /// what only they need; by name.
+    pub fn dependencies(&self, names: &[&str], without: &[String]) -> BTreeSet<String> {
+        let mut open: Vec<&str> = names.to_vec();
+        let mut found = BTreeSet::new();
+        while let Some(name) = open.pop() {
+            for next in self.package(name).map_or(&[][..], |package| &package.depends) {
+                if !without.contains(next) && !names.contains(&next.as_str()) && found.insert(next.clone()) {
+                    open.push(next);
+                }
+            }
+        }
+        found
     }
 
     /// The pin of a file by the path in the spec.
@@ -141,6 +163,7 @@ fn package(node: &Node, problems: &Problems) -> Option<LockedPackage> {
         required(&fields, "architecture", problems),
         fields.required("size").and_then(|node| node.number(problems)),
         hash(&fields, problems),
+        fields.texts("depends"),
     );
     fields.finish();
     Some(LockedPackage {
@@ -150,6 +173,7 @@ fn package(node: &Node, problems: &Problems) -> Option<LockedPackage> {
         architecture: package.3?,
         size: package.4?,
         sha256: package.5?,
+        depends: package.6,
     })
 }
 
@@ -174,6 +198,7 @@ mod tests {
                 architecture: "amd64".into(),
                 size: 62_000_000,
                 sha256: Hash([7; 32]),
+                depends: vec!["libc6".into(), "null".into()],
             }],
             files: vec![LockedFile { path: "inputs/a \"b\".deb".into(), sha256: Hash([0xab; 32]) }],
         };
@@ -192,11 +217,43 @@ mod tests {
             architecture: text.into(),
             size: 1,
             sha256: Hash([7; 32]),
+            depends: vec![text.into()],
         };
         for text in odd {
             let lock = Lock { packages: vec![package(text)], files: Vec::new() };
             assert_eq!(Lock::read(&lock.text()), Ok(lock), "{text:?}");
         }
+    }
+
+    #[test]
+    fn dependencies_follow_one_another() {
+        let package = |name: &str, depends: &[&str]| LockedPackage {
+            requested: name.into(),
+            name: name.into(),
+            version: "1".into(),
+            architecture: "amd64".into(),
+            size: 1,
+            sha256: Hash([7; 32]),
+            depends: depends.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let packages = vec![
+            package("curl", &["libcurl4", "libc6"]),
+            package("libcurl4", &["libc6", "debconf", "curl"]),
+            package("debconf", &["perl"]),
+            package("perl", &[]),
+            package("stray", &["libc6"]),
+            package("libc6", &["libgcc"]),
+            package("libgcc", &["libc6"]),
+        ];
+        let lock = Lock { packages, files: Vec::new() };
+        let of = |names: &[&str], without: &[&str]| {
+            let without: Vec<String> = without.iter().map(|name| (*name).to_owned()).collect();
+            lock.dependencies(names, &without).into_iter().collect::<Vec<_>>().join(" ")
+        };
+        assert_eq!(of(&["curl"], &[]), "debconf libc6 libcurl4 libgcc perl");
+        assert_eq!(of(&["curl"], &["debconf"]), "libc6 libcurl4 libgcc");
+        assert_eq!(of(&["curl", "perl"], &["libcurl4"]), "libc6 libgcc");
+        assert_eq!(of(&["unknown"], &[]), "");
     }
 
     #[test]

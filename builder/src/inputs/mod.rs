@@ -36,6 +36,8 @@ pub enum InputError {
     Apt { name: String, source: AptError },
     #[error("package `{name}`: {source}")]
     Deb { name: String, source: DebError },
+    #[error("{source}; it is needed by {by}")]
+    Dependency { by: String, source: Box<InputError> },
     #[error("package `{name}` has no kernel, and none of the packages that it depends on is a linux-image")]
     NoKernel { name: String },
     #[error("{path}: {source}")]
@@ -56,6 +58,9 @@ impl InputError {
             ),
             Self::Offline { .. } => Some("build once without --offline"),
             Self::Apt { source, .. } => Some(source.hint()),
+            Self::Dependency { .. } => Some(
+                "a name that several packages provide: put the one that is meant into `packages`, and the name into `dependencies: {without: […]}`",
+            ),
             _ => None,
         }
     }
@@ -146,7 +151,7 @@ fn fetch(cache: &Cache, name: &str, version: Option<&str>) -> Result<(Hash, Path
 }
 
 /// Pins the newest version of a package that the host's archive has. A kernel's
-/// meta-package is followed to the package that holds the kernel.
+/// meta-package is followed to the package that holds the kernel. What it depends on is in the pin.
 ///
 /// # Errors
 /// It cannot be fetched, or is broken.
@@ -169,6 +174,7 @@ pub fn pin_package(cache: &Cache, requested: &str, kernel: bool) -> Result<Locke
                     architecture: control.architecture,
                     size,
                     sha256,
+                    depends: control.depends,
                 });
             }
         }

@@ -26,10 +26,8 @@ pub struct Spec {
     pub version: Version,
     /// Time of every file and file system in the image, seconds since 1970.
     pub epoch: i64,
-    /// Where the kernel and its modules come from.
-    pub kernel: KernelInput,
-    /// Where the boot loader and the stub come from.
-    pub boot_loader: BootLoader,
+    /// What makes it a machine's image; without it, there is a root and nothing to boot.
+    pub boot: Option<Boot>,
     /// Words of the kernel command line, without the root hash, which the builder adds.
     pub command_line: Vec<String>,
     /// Modules that stage 1 loads, by name or alias.
@@ -40,6 +38,10 @@ pub struct Spec {
     pub init: Placed<Source>,
     /// Packages unpacked into the root.
     pub packages: Vec<Package>,
+    /// Whether and how the packages' dependencies follow.
+    pub dependencies: Option<Dependencies>,
+    /// Roots of other specs, laid below a folder of this one.
+    pub images: Vec<ImageSource>,
     /// Folders of the host laid into the root.
     pub trees: Vec<TreeSource>,
     /// Single files.
@@ -80,6 +82,38 @@ pub enum Source {
     Program(String),
     /// Written in the spec itself.
     Inline(String),
+    /// The files of earlier layers that match this pattern, one behind the other by their paths; the result
+    /// stands in their place.
+    Joined(String),
+}
+
+/// What a machine starts from.
+#[derive(Debug, Clone)]
+pub struct Boot {
+    /// Where the kernel and its modules come from.
+    pub kernel: KernelInput,
+    /// Where the boot loader and the stub come from.
+    pub loader: BootLoader,
+}
+
+/// Packages that those of the spec depend on.
+#[derive(Debug, Clone, Default)]
+pub struct Dependencies {
+    /// Names of packages that do not follow.
+    pub without: Vec<String>,
+    /// Paths that match one of these patterns are left out, of what follows and of the spec's own packages.
+    pub exclude: Vec<String>,
+}
+
+/// The root of another spec, which has no kernel.
+#[derive(Debug, Clone)]
+pub struct ImageSource {
+    /// Where it stands in the spec.
+    pub place: Place,
+    /// The other spec's file.
+    pub spec: PathBuf,
+    /// Where its root goes.
+    pub path: Vec<u8>,
 }
 
 /// The kernel.
@@ -278,12 +312,19 @@ pub enum Output {
     RawZst,
     /// The disk compressed with xz.
     RawXz,
+    /// The root alone, as a tar archive compressed with zstd.
+    TarZst,
 }
 
 impl Output {
     /// Every form with its suffix.
-    pub const ALL: [(Self, &'static str); 4] =
-        [(Self::Raw, "raw"), (Self::Qcow2, "qcow2"), (Self::RawZst, "raw.zst"), (Self::RawXz, "raw.xz")];
+    pub const ALL: [(Self, &'static str); 5] = [
+        (Self::Raw, "raw"),
+        (Self::Qcow2, "qcow2"),
+        (Self::RawZst, "raw.zst"),
+        (Self::RawXz, "raw.xz"),
+        (Self::TarZst, "tar.zst"),
+    ];
 
     /// The suffix of its file name.
     pub fn suffix(self) -> &'static str {
@@ -292,6 +333,7 @@ impl Output {
             Self::Qcow2 => "qcow2",
             Self::RawZst => "raw.zst",
             Self::RawXz => "raw.xz",
+            Self::TarZst => "tar.zst",
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The spec's text into a [`Spec`], with all of its problems.
 
 use super::{
-    Attributes, BootLoader, DirectorySpec, FileSpec, GroupSpec, KernelInput, LinkSpec, LoaderInput, Output,
-    Package, PackageInput, Placed, Sizes, Source, Spec, TreeSource, UnitSpec, UserSpec, Version, image_path,
+    Attributes, Boot, BootLoader, Dependencies, DirectorySpec, FileSpec, GroupSpec, ImageSource, KernelInput,
+    LinkSpec, LoaderInput, Output, Package, PackageInput, Placed, Sizes, Source, Spec, TreeSource, UnitSpec,
+    UserSpec, Version, image_path,
 };
 use crate::capability;
 use document::{Fields, Node, Place, Problem, Problems, Value};
@@ -52,8 +53,7 @@ impl<'a> SpecReader<'a> {
             }
             Some(epoch)
         });
-        let kernel = fields.required("kernel").and_then(|node| self.kernel(node));
-        let boot_loader = fields.required("boot_loader").and_then(|node| self.boot_loader(node));
+        let boot = self.boot(&fields);
         let modules = fields.get("modules").and_then(|node| node.fields(p));
         let (initramfs_modules, root_modules) = modules.map_or_else(Default::default, |modules| {
             let lists = (self.placed_texts(&modules, "initramfs"), self.placed_texts(&modules, "root"));
@@ -69,17 +69,18 @@ impl<'a> SpecReader<'a> {
             name: name.unwrap_or_default(),
             version: version?,
             epoch: epoch?,
-            kernel: kernel?,
-            boot_loader: boot_loader?,
+            boot,
             command_line: self.command_line(&fields),
             initramfs_modules,
             root_modules,
             init: init?,
             packages: self.each(&fields, "packages", Self::package),
+            dependencies: fields.get("dependencies").and_then(|node| self.dependencies(node)),
+            images: self.each(&fields, "images", Self::image),
             trees: self.each(&fields, "trees", Self::tree),
             files: self.each(&fields, "files", Self::file),
             directories: self.each(&fields, "directories", Self::directory),
-            links: self.each(&fields, "links", Self::link),
+            links: fields.items("links").iter().flat_map(|node| self.links(node)).collect(),
             groups: self.each(&fields, "groups", Self::group),
             users: self.each(&fields, "users", Self::user),
             units: self.each(&fields, "units", Self::unit),
@@ -192,6 +193,32 @@ impl<'a> SpecReader<'a> {
         }
     }
 
+    /// Both of `kernel` and `boot_loader`, or neither and none of what belongs to them.
+    fn boot(&self, fields: &Fields<'a>) -> Option<Boot> {
+        let kernel = fields.get("kernel").map(|node| self.kernel(node));
+        let loader = fields.get("boot_loader").map(|node| self.boot_loader(node));
+        match (kernel, loader) {
+            (None, None) => {
+                for key in ["command_line", "modules", "init", "partitions", "user_data", "images"] {
+                    if let Some(node) = fields.get(key) {
+                        let message =
+                            format!("`{key}` needs `kernel` and `boot_loader`: this is no machine's image");
+                        self.problems.add(node.place, message);
+                    }
+                }
+                None
+            }
+            (Some(kernel), Some(loader)) => Some(Boot { kernel: kernel?, loader: loader? }),
+            (kernel, _) => {
+                let (given, missing) =
+                    if kernel.is_some() { ("kernel", "boot_loader") } else { ("boot_loader", "kernel") };
+                self.problems
+                    .add(fields.place, format!("`{given}` without `{missing}`: a machine needs both"));
+                None
+            }
+        }
+    }
+
     fn boot_loader(&self, node: &'a Node) -> Option<BootLoader> {
         let fields = node.fields(self.problems)?;
         let package = fields.get("package").and_then(|node| self.package_name(node));
@@ -278,6 +305,24 @@ impl<'a> SpecReader<'a> {
         Some(Package { place, input, include, exclude })
     }
 
+    fn dependencies(&self, node: &'a Node) -> Option<Dependencies> {
+        let fields = node.fields(self.problems)?;
+        let without = fields.items("without").iter().filter_map(|node| self.package_name(node));
+        let without = without.map(|name| name.value).collect();
+        let exclude = fields.texts("exclude");
+        fields.finish();
+        Some(Dependencies { without, exclude })
+    }
+
+    fn image(&self, node: &'a Node) -> Option<ImageSource> {
+        let fields = node.fields(self.problems)?;
+        let spec = fields.required("spec").and_then(|node| self.host_path(node));
+        let path = fields.required("path").and_then(|node| self.path(node));
+        let place = fields.place;
+        fields.finish();
+        Some(ImageSource { place, spec: spec?.value, path: self.not_root(place, path?)? })
+    }
+
     fn tree(&self, node: &'a Node) -> Option<TreeSource> {
         let place = node.place;
         if let Value::Scalar { .. } = node.value {
@@ -309,7 +354,16 @@ impl<'a> SpecReader<'a> {
     fn file(&self, node: &'a Node) -> Option<FileSpec> {
         let fields = node.fields(self.problems)?;
         let path = fields.required("path").and_then(|node| self.path(node));
-        let source = self.source(&fields, true);
+        let joined =
+            fields.get("join").and_then(|node| Some((node.place, node.text(self.problems)?.to_owned())));
+        let source = match (self.source(&fields, joined.is_none()), joined) {
+            (source, None) => source,
+            (None, Some((_, pattern))) => Some(Source::Joined(pattern)),
+            (Some(_), Some((place, _))) => {
+                self.problems.add(place, "`join` beside `content` or `source`: one is needed");
+                None
+            }
+        };
         let attributes = self.attributes(&fields);
         let mut xattrs = BTreeMap::new();
         if let Some(pairs) = fields.get("xattrs").map(|node| &node.value) {
@@ -368,9 +422,21 @@ impl<'a> SpecReader<'a> {
         Some(DirectorySpec { place, path: path?, attributes })
     }
 
-    fn link(&self, node: &'a Node) -> Option<LinkSpec> {
+    /// One link at `path`, or one for each of `names` in `folder`.
+    fn links(&self, node: &'a Node) -> Vec<LinkSpec> {
+        self.linked(node).unwrap_or_default()
+    }
+
+    fn linked(&self, node: &'a Node) -> Option<Vec<LinkSpec>> {
         let fields = node.fields(self.problems)?;
-        let path = fields.required("path").and_then(|node| self.path(node));
+        let many = fields.get("folder").and_then(|node| self.path(node));
+        let paths = if let Some(folder) = many {
+            let names = fields.items("names").iter().filter_map(|node| self.file_name(node));
+            let of = |name: String| [folder.as_slice(), name.as_bytes()].join(&b'/');
+            Some(names.map(of).collect())
+        } else {
+            fields.required("path").and_then(|node| self.path(node)).map(|path| vec![path])
+        };
         let hard = fields.get("hard").map_or(Some(false), |node| node.boolean(self.problems));
         let target = fields.required("target").and_then(|node| {
             if hard == Some(true) {
@@ -385,7 +451,10 @@ impl<'a> SpecReader<'a> {
         });
         let place = fields.place;
         fields.finish();
-        Some(LinkSpec { place, path: self.not_root(place, path?)?, target: target?, hard: hard? })
+        let (paths, target, hard) = (paths?, target?, hard?);
+        let link =
+            |path| Some(LinkSpec { place, path: self.not_root(place, path)?, target: target.clone(), hard });
+        Some(paths.into_iter().filter_map(link).collect())
     }
 
     /// A user's or group's name (useradd(8)).
@@ -496,7 +565,10 @@ impl<'a> SpecReader<'a> {
     }
 
     fn outputs(&self, fields: &Fields<'a>) -> Vec<Output> {
-        let Some(node) = fields.get("outputs") else { return vec![Output::Raw] };
+        let boots = fields.get("kernel").is_some();
+        let Some(node) = fields.get("outputs") else {
+            return vec![if boots { Output::Raw } else { Output::TarZst }];
+        };
         let mut outputs = Vec::new();
         for item in node.items(self.problems) {
             let Some(name) = item.text(self.problems) else { continue };
@@ -504,17 +576,23 @@ impl<'a> SpecReader<'a> {
                 Some((output, _)) if outputs.contains(output) => {
                     self.problems.add(item.place, format!("output `{name}` stands twice"));
                 }
+                Some((output, _)) if !boots && *output != Output::TarZst => {
+                    let message =
+                        format!("output `{name}` needs `kernel` and `boot_loader`; without them: tar.zst");
+                    self.problems.add(item.place, message);
+                }
                 Some((output, _)) => outputs.push(*output),
                 None => {
                     self.problems.add(
                         item.place,
-                        format!("unknown output `{name}`; known: raw, qcow2, raw.zst, raw.xz"),
+                        format!("unknown output `{name}`; known: raw, qcow2, raw.zst, raw.xz, tar.zst"),
                     );
                 }
             }
         }
         if outputs.is_empty() {
-            self.problems.add(node.place, "no output: name at least one of raw, qcow2, raw.zst, raw.xz");
+            self.problems
+                .add(node.place, "no output: name at least one of raw, qcow2, raw.zst, raw.xz, tar.zst");
         }
         outputs
     }

@@ -15,6 +15,7 @@ const LINE_MAX: usize = 64 << 10;
 const HELP: &str = "\
 Words run programs: systemctl status sshd.service. '…' and \"…\" keep spaces together.
 There is no shell here: no pipes, no variables, no scripts. Tab completes, the arrows edit.
+toolbox opens a shell with tools, which sees this machine and leaves nothing behind.
   help          this text and the names of the programs
   cd [FOLDER]   change the folder
   exit [CODE]   leave";
@@ -71,11 +72,15 @@ fn hint(name: &str) -> &'static str {
     match name {
         "sudo" | "su" | "doas" => "members of the group wheel use systemctl and journalctl without it",
         "ls" | "cat" | "cp" | "mv" | "rm" | "mkdir" | "less" | "more" | "vi" | "vim" | "nano" => {
-            "no program here looks at files: sftp lists and copies them from where you are"
+            "`toolbox` opens a shell that has it, with this machine's files at /media/root; sftp copies files"
         }
         "service" => "systemctl does that: systemctl restart NAME",
-        "ps" | "top" | "htop" => "systemctl status and loginctl show what runs",
-        "ip" | "ifconfig" => "networkctl status shows the network",
+        "ps" | "top" | "htop" => {
+            "systemctl status shows what runs; `toolbox --profile process` opens a shell that has it"
+        }
+        "ip" | "ifconfig" => {
+            "networkctl status shows the network; `toolbox --profile net` opens a shell that has it"
+        }
         "dmesg" => "journalctl -k shows the kernel's messages",
         _ => "`help` names them",
     }

@@ -20,6 +20,8 @@ const FIRST: &str = "/proc";
 const HOST: &str = "/host";
 const LAYER: &str = "/layer";
 const ROOT: &str = "/root";
+/// Where the box's cgroups are mounted first.
+const CGROUPS: &str = "/cgroups";
 const DEVICES: &str = "/dev";
 
 /// A step that failed.
@@ -139,7 +141,7 @@ impl Maker {
                     .at("mount", Path::new("/proc"))
             }
             Step::Sys => read_only_api("sysfs", "/sys"),
-            Step::Cgroups => read_only_api("cgroup2", "/sys/fs/cgroup"),
+            Step::Cgroups => cgroups(),
             Step::Host { target, read_only } => {
                 let place = resolved(target)?;
                 let host = open_tree(rustix::fs::CWD, HOST, OpenTreeFlags::OPEN_TREE_CLOEXEC)
@@ -266,6 +268,22 @@ fn device_number(name: &str) -> Option<(u64, u64)> {
         "tty" => (5, 0),
         _ => return None,
     })
+}
+
+/// The box's cgroups. Where the host's are at the same place, mount(2) refuses the same file system once more
+/// (EBUSY), and a mount that is moved there is taken.
+fn cgroups() -> Result<(), Failure> {
+    let place = Path::new("/sys/fs/cgroup");
+    fs::create_dir_all(CGROUPS).at("make", Path::new(CGROUPS))?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC | MsFlags::MS_RDONLY;
+    mount(Some("cgroup2"), CGROUPS, Some("cgroup2"), flags, None::<&str>).at("mount", place)?;
+    let tree = open_tree(
+        rustix::fs::CWD,
+        CGROUPS,
+        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
+    )
+    .at("take", place)?;
+    put(&tree, &resolved(place)?).at("mount", place)
 }
 
 fn read_only_api(kind: &'static str, path: &str) -> Result<(), Failure> {

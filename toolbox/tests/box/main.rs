@@ -15,6 +15,7 @@ mod sources;
 mod streams;
 mod target;
 mod terminal;
+mod tools;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
