@@ -6,10 +6,10 @@ use std::io::{Read, Write as _};
 use std::process::Stdio;
 
 /// What each tool says of itself, so that its libraries are there; that the host's files are seen and not written
-/// to; that the root can be written to.
+/// to; that there is a home to write to.
 const LOOK: &str = "set -e; strace -V; ip -br link show lo; ss -tln; curl --version; tcpdump --version; nano --version; \
                     e2fsck -V; htop --version; lsblk -V; \
-                    ls -d /media/root/usr/bin/toolbox; ! touch /media/root/var/never; touch /usr/new; id -u; \
+                    ls -d /media/root/usr/bin/toolbox; ! touch /media/root/var/never; cd ~; touch new /tmp/new; id -u; \
                     echo the-tools-are-there";
 const SAID: [&str; 11] = [
     "strace -- version",
