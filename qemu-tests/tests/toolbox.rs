@@ -83,7 +83,7 @@ fn a_machine_without_a_shell_opens_one_with_tools() {
     assert!(prompt.contains("root@") && prompt.contains(":"), "{prompt:?}");
     keys.write_all(b"tty; cd /media/root/etc && pwd; echo $((6 * 7))-$TERM\n").unwrap();
     until(&mut screen, "/media/root/etc\r\n");
-    until(&mut screen, "\n42-");
+    until(&mut screen, "42-");
     until(&mut screen, ":/media/root/etc# ");
     keys.write_all(b"exit 7\n").unwrap();
     assert_eq!(shell.wait().unwrap().code(), Some(7));
