@@ -80,7 +80,7 @@ fn a_machine_without_a_shell_opens_one_with_tools() {
     let mut shell = shell.spawn().unwrap();
     let (mut keys, mut screen) = (shell.stdin.take().unwrap(), shell.stdout.take().unwrap());
     let prompt = until(&mut screen, "# ");
-    assert!(prompt.contains("root@") && prompt.contains(":"), "{prompt:?}");
+    assert!(prompt.contains("root@") && prompt.contains(':'), "{prompt:?}");
     keys.write_all(b"tty; cd /media/root/etc && pwd; echo $((6 * 7))-$TERM\n").unwrap();
     until(&mut screen, "/media/root/etc\r\n");
     until(&mut screen, "42-");
