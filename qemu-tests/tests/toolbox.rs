@@ -6,10 +6,10 @@ use std::io::{Read, Write as _};
 use std::process::Stdio;
 
 /// What each tool says of itself, so that its libraries are there; that the host's files are seen and not written
-/// to; that the root can be written to.
+/// to; that there is a home to write to.
 const LOOK: &str = "set -e; strace -V; ip -br link show lo; ss -tln; curl --version; tcpdump --version; nano --version; \
                     e2fsck -V; htop --version; lsblk -V; \
-                    ls -d /media/root/usr/bin/toolbox; ! touch /media/root/var/never; touch /usr/new; id -u; \
+                    ls -d /media/root/usr/bin/toolbox; ! touch /media/root/var/never; cd ~; touch new /tmp/new; id -u; \
                     echo the-tools-are-there";
 const SAID: [&str; 11] = [
     "strace -- version",
@@ -83,7 +83,7 @@ fn a_machine_without_a_shell_opens_one_with_tools() {
     assert!(prompt.contains("root@") && prompt.contains(':'), "{prompt:?}");
     keys.write_all(b"tty; cd /media/root/etc && pwd; echo $((6 * 7))-$TERM\n").unwrap();
     until(&mut screen, "/media/root/etc\r\n");
-    until(&mut screen, "\n42-");
+    until(&mut screen, "42-");
     until(&mut screen, ":/media/root/etc# ");
     keys.write_all(b"exit 7\n").unwrap();
     assert_eq!(shell.wait().unwrap().code(), Some(7));
