@@ -312,6 +312,9 @@ fn steps(
         read_only: mount.read_only,
     }));
     steps.push(Step::Host { target: HOST.into(), read_only: !all });
+    if own(Namespace::Pid) && !all {
+        steps.push(Step::Processes { target: Path::new(HOST).join("proc") });
+    }
     if !all {
         // Root may write here whatever its capabilities; these are the whole host's.
         let parts = ["sys", "sysrq-trigger", "irq", "bus"];

@@ -11,6 +11,7 @@
 //! by the kernel, and the front cleans up instead. When both are gone, the kernel does it.
 
 mod cgroup;
+mod forbidden;
 mod front;
 mod init;
 mod monitor;

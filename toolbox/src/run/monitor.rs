@@ -1,7 +1,7 @@
 //! The process that cleans up.
 
 use super::terminal::Terminal;
-use super::{cgroup, code, init, remains, wire};
+use super::{cgroup, code, forbidden, init, remains, wire};
 use crate::namespace::Namespace;
 use crate::plan::{IdMap, Ids, Plan};
 use nix::errno::Errno;
@@ -63,7 +63,9 @@ fn watch(
     // Its own cgroup namespace is rooted where it is when it makes it: after it has moved.
     let cgroups = plan.namespaces.contains(&Namespace::Cgroup);
     let early = if cgroups { flags & !Namespace::Cgroup.clone_flag() } else { flags };
-    let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
+    let Some(child) = sys::fork::fork(early)
+        .map_err(|error| ("make the box's namespaces", forbidden::explained(error, early)))?
+    else {
         drop(go);
         init::main(plan, filters, &go_end, events);
     };

@@ -4,11 +4,16 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
+mod escapes;
+mod failures;
 mod leaks;
+mod peers;
 mod sight;
 mod sources;
 mod streams;
 mod terminal;
+mod tmux;
+mod users;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

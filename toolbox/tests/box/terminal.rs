@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::process::{Child, Stdio};
 
 /// A person at a terminal.
-struct Person {
+pub(super) struct Person {
     outer: File,
     inner: OwnedFd,
     child: Child,
@@ -20,6 +20,13 @@ struct Person {
 
 impl Person {
     fn start(root: &Root) -> Self {
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_toolbox"), "--from"]).arg(root.path());
+        Self::of(command.env("PS1", "ignored"))
+    }
+
+    /// Starts a command at a terminal of 33 lines.
+    pub(super) fn of(command: &Command) -> Self {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         unlockpt(&outer).unwrap();
         let inner = ioctl_tiocgptpeer(&outer, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
@@ -28,10 +35,11 @@ impl Person {
         tcsetwinsize(&outer, size).unwrap();
         let stream = || Stdio::from(inner.try_clone().unwrap());
         // util-linux's setsid gives the terminal to its program.
-        let child = Command::new("env")
-            .args(["--default-signal", "setsid", "--ctty", "--wait", env!("CARGO_BIN_EXE_toolbox"), "--from"])
-            .arg(root.path())
-            .env("PS1", "ignored")
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(stream())
             .stdout(stream())
             .stderr(stream())
@@ -40,12 +48,18 @@ impl Person {
         Self { outer: outer.into(), inner, child, seen: String::new() }
     }
 
-    fn types(&mut self, text: &str) {
+    /// Changes the window.
+    pub(super) fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.outer, size).unwrap();
+    }
+
+    pub(super) fn types(&mut self, text: &str) {
         self.outer.write_all(text.as_bytes()).unwrap();
     }
 
     /// Reads until a text has come; what came behind it stays to be seen.
-    fn sees(&mut self, text: &str) {
+    pub(super) fn sees(&mut self, text: &str) {
         let end = loop {
             if let Some(at) = self.seen.find(text) {
                 break at + text.len();
@@ -60,7 +74,7 @@ impl Person {
     }
 
     /// Waits for the end, and tells the exit code.
-    fn leaves(&mut self) -> i32 {
+    pub(super) fn leaves(&mut self) -> i32 {
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
@@ -76,7 +90,7 @@ impl Person {
         }
     }
 
-    fn is_cooked(&self) -> bool {
+    pub(super) fn is_cooked(&self) -> bool {
         let flags = tcgetattr(self.inner.as_fd()).unwrap().local_flags;
         flags.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
     }
@@ -94,7 +108,7 @@ fn a_shell_has_a_terminal_with_size_jobs_and_signals() {
     person.sees("# ");
     person.types("sh -c 'trap \"stty size; exit\" WINCH; echo V$((1+1))V; while :; do sleep 0.1; done'\n");
     person.sees("V2V");
-    tcsetwinsize(&person.outer, Winsize { ws_row: 20, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    person.resize(20, 70);
     person.sees("20 70\r\n");
     person.sees("# ");
     // Ctrl-C ends the command and not the shell.
