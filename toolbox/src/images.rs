@@ -86,8 +86,9 @@ impl Images {
     /// # Errors
     /// See [`ImageError`].
     pub fn get(&self, source: &str, progress: &mut dyn FnMut(Progress)) -> Result<Held, ImageError> {
+        let is_word = !source.contains(['/', ':']);
         if !source.starts_with(['/', '.'])
-            && !Path::new(source).exists()
+            && (is_word || !Path::new(source).exists())
             && let Ok(held) = self.store.hold_named(source)
         {
             return Ok(held);
@@ -151,6 +152,8 @@ pub fn image(
 pub fn in_place(source: &str) -> Option<Result<Image, ImageError>> {
     let tree = match Source::parse(source).and_then(Source::detect) {
         _ if source == HOST => PathBuf::from("/"),
+        // One word: a name of the store comes before a folder that happens to be here.
+        _ if !source.contains(['/', ':']) => return None,
         Ok(Source::Directory(path)) => path,
         _ => return None,
     };

@@ -24,6 +24,8 @@ const MOVE_FLAGS: c_int = 0x4 | 0x10;
 pub(crate) const SYS_MOUNT_SETATTR: c_long = 442;
 /// `#define MOUNT_ATTR_RDONLY 0x1`, <linux/mount.h>.
 pub const READ_ONLY: u64 = 0x1;
+/// `MOUNT_ATTR_NODEV`, <linux/mount.h>.
+pub(crate) const NO_DEVICES: u64 = 0x4;
 /// `#define MOUNT_ATTR_NOSUID 0x2`.
 pub const NO_SUID: u64 = 0x2;
 /// `#define MOUNT_ATTR_NOEXEC 0x8`.

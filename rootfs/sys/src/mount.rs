@@ -164,8 +164,21 @@ pub fn remount_read_only(target: &Path) -> Result<(), MountError> {
 /// # Errors
 /// mount_setattr(2): EINVAL when it is no mount's root, EPERM in another's mount namespace.
 pub fn make_tree_read_only(tree: &impl AsFd) -> io::Result<()> {
-    use crate::isolation::{AT_RECURSIVE, MountAttributes, READ_ONLY, SYS_MOUNT_SETATTR};
-    let attributes = MountAttributes { set: READ_ONLY, clear: 0, propagation: 0, user_namespace: 0 };
+    set_attributes(tree, crate::isolation::READ_ONLY)
+}
+
+/// As [`make_tree_read_only`], and no device node there can be opened: a read-only mount does not keep writers
+/// from devices.
+///
+/// # Errors
+/// As there.
+pub fn make_tree_inert(tree: &impl AsFd) -> io::Result<()> {
+    set_attributes(tree, crate::isolation::READ_ONLY | crate::isolation::NO_DEVICES)
+}
+
+fn set_attributes(tree: &impl AsFd, set: u64) -> io::Result<()> {
+    use crate::isolation::{AT_RECURSIVE, MountAttributes, SYS_MOUNT_SETATTR};
+    let attributes = MountAttributes { set, clear: 0, propagation: 0, user_namespace: 0 };
     let size = size_of::<MountAttributes>();
     // SAFETY: `attributes` is the kernel's structure with its true size, the path is a C string, and the kernel
     // keeps neither. Neither libc nor nix have the call.

@@ -412,6 +412,9 @@ fn steps(
     }));
     steps.push(Step::Host { target: HOST.into(), read_only: !all });
     steps.extend(of_target.filter(|step| !matches!(step, Step::Link { .. })));
+    if apart(Namespace::Pid) && !all {
+        steps.push(Step::Processes { target: Path::new(HOST).join("proc") });
+    }
     if !all {
         // Root may write here whatever its capabilities; these are the whole host's.
         let parts = ["sys", "sysrq-trigger", "irq", "bus"];

@@ -110,6 +110,9 @@ fn describe(step: &Step) -> String {
         Step::Target { target, read_only } => {
             format!("the target's root with all that is mounted at {}, {}", target.display(), mode(read_only))
         }
+        Step::Processes { target } => {
+            format!("{} of the box's processes in place of the host's, read-only", target.display())
+        }
         Step::Protect { path } => format!("{} read-only", path.display()),
     }
 }

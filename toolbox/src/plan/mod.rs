@@ -166,15 +166,21 @@ pub enum Step {
     Host {
         /// Where.
         target: PathBuf,
-        /// Not to be written to.
+        /// Not to be written to, and no device to be opened.
         read_only: bool,
     },
     /// The target's root, with all that is mounted there, when its mounts are others than the caller's.
     Target {
         /// Where.
         target: PathBuf,
-        /// Not to be written to.
+        /// Not to be written to, and no device to be opened.
         read_only: bool,
+    },
+    /// procfs of the box's own processes above the host's below its root: a process of the host with few rights
+    /// leads, by its `root` there, to all files as they are without the box's protection.
+    Processes {
+        /// Where.
+        target: PathBuf,
     },
     /// Makes a part of what is there read-only.
     Protect {

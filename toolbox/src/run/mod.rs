@@ -19,6 +19,7 @@
 //! ```
 
 mod cgroup;
+mod forbidden;
 mod front;
 mod init;
 mod join;

@@ -3,7 +3,7 @@
 use super::front::Parts;
 use super::report::Noted;
 use super::wire::Event;
-use super::{cgroup, code, init, join, remains, wire};
+use super::{cgroup, code, forbidden, init, join, remains, wire};
 use crate::namespace::Namespace;
 use crate::plan::{IdMap, Ids, Plan};
 use nix::errno::Errno;
@@ -69,7 +69,9 @@ fn watch(plan: &Plan, folder: Option<&Path>, parts: &Parts<'_>) -> Result<(), Fa
         }
         None => (None, None),
     };
-    let Some(child) = sys::fork::fork(early).map_err(at("make the box's namespaces"))? else {
+    let Some(child) = sys::fork::fork(early)
+        .map_err(|error| ("make the box's namespaces", forbidden::explained(error, early)))?
+    else {
         drop((go, notes));
         let ties = init::Ties {
             go: &go_end,

@@ -148,16 +148,22 @@ impl Maker {
                     .at("take", Path::new("/"))?;
                 put(&host, &place).at("put the host's root at", target)?;
                 if *read_only {
-                    sys::mount::make_tree_read_only(&host).at("protect", target)?;
+                    sys::mount::make_tree_inert(&host).at("protect", target)?;
                 }
                 Ok(())
             }
             Step::Target { target, read_only } => {
                 let Some(Some(tree)) = self.sources.get(number) else { return Ok(()) };
                 if *read_only {
-                    sys::mount::make_tree_read_only(tree).at("protect", target)?;
+                    sys::mount::make_tree_inert(tree).at("protect", target)?;
                 }
                 put(tree, &resolved(target)?).at("put the target's root at", target)
+            }
+            Step::Processes { target } => {
+                let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+                // The host's root is there by now, in which /proc is no link.
+                mount(Some("proc"), &below(ROOT, target), Some("proc"), flags, None::<&str>)
+                    .at("mount", target)
             }
             Step::Protect { path } => {
                 // Not all kernels have all of them.
@@ -210,7 +216,7 @@ impl Maker {
         let flags =
             OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | OpenTreeFlags::AT_RECURSIVE;
         let tree = open_tree(rustix::fs::CWD, &source, flags).at("take", path)?;
-        sys::mount::make_tree_read_only(&tree).at("protect", path)?;
+        sys::mount::make_tree_inert(&tree).at("protect", path)?;
         put(&tree, &place).at("put at", path)
     }
 

@@ -184,6 +184,9 @@ impl StoreError {
             Self::Name { .. } => "use letters, digits and `._-/:@`",
             Self::Format { .. } => "use another store, or remove it",
             Self::Record { .. } => "remove the image with `toolbox rm`, and import it again",
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                "an image that is there starts by its name or id; for others set XDG_DATA_HOME to a folder that can be written"
+            }
             Self::Source(source) => return source.hint(),
             Self::Io { .. } | Self::Unpack { .. } | Self::Ext4 { .. } | Self::Disk { .. } => return None,
         })

@@ -22,7 +22,7 @@ fn remains(root: &Root) -> Vec<String> {
 }
 
 /// Waits for the monitor to have done its work.
-fn assert_gone(root: &Root) {
+pub(super) fn assert_gone(root: &Root) {
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let found = remains(root);

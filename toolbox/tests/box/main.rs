@@ -5,9 +5,12 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 mod config;
+mod escapes;
+mod failures;
 mod kept;
 mod kept_faults;
 mod leaks;
+mod peers;
 mod report;
 mod shop;
 mod sight;
@@ -15,7 +18,9 @@ mod sources;
 mod streams;
 mod target;
 mod terminal;
+mod tmux;
 mod tools;
+mod users;
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};

@@ -24,8 +24,16 @@ impl Person {
         Self::at(program.arg("--from").arg(root.path()))
     }
 
-    /// Before a program.
+    /// Before a program of the toolbox.
     pub(super) fn at(program: &Command) -> Self {
+        let mut command = Command::new("env");
+        command.arg("--default-signal").arg(program.get_program()).args(program.get_args());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Self::of(command.env("PS1", "ignored").env("TOOLBOX_CONFIG", ""))
+    }
+
+    /// Starts a command at a terminal of 33 lines.
+    pub(super) fn of(command: &Command) -> Self {
         let outer = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         unlockpt(&outer).unwrap();
         let inner = ioctl_tiocgptpeer(&outer, OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
@@ -34,17 +42,23 @@ impl Person {
         tcsetwinsize(&outer, size).unwrap();
         let stream = || Stdio::from(inner.try_clone().unwrap());
         // util-linux's setsid gives the terminal to its program.
-        let child = Command::new("env")
-            .args(["--default-signal", "setsid", "--ctty", "--wait"])
-            .arg(program.get_program())
-            .args(program.get_args())
-            .env("PS1", "ignored")
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait"])
+            .arg(command.get_program())
+            .args(command.get_args())
+            .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
             .stdin(stream())
             .stdout(stream())
             .stderr(stream())
             .spawn()
             .unwrap();
         Self { outer: outer.into(), inner, child, seen: String::new() }
+    }
+
+    /// Changes the window.
+    pub(super) fn resize(&self, rows: u16, columns: u16) {
+        let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.outer, size).unwrap();
     }
 
     pub(super) fn types(&mut self, text: &str) {
@@ -83,7 +97,7 @@ impl Person {
         }
     }
 
-    fn is_cooked(&self) -> bool {
+    pub(super) fn is_cooked(&self) -> bool {
         let flags = tcgetattr(self.inner.as_fd()).unwrap().local_flags;
         flags.contains(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ISIG)
     }
@@ -101,7 +115,7 @@ fn a_shell_has_a_terminal_with_size_jobs_and_signals() {
     person.sees("# ");
     person.types("sh -c 'trap \"stty size; exit\" WINCH; echo V$((1+1))V; while :; do sleep 0.1; done'\n");
     person.sees("V2V");
-    tcsetwinsize(&person.outer, Winsize { ws_row: 20, ws_col: 70, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    person.resize(20, 70);
     person.sees("20 70\r\n");
     person.sees("# ");
     // Ctrl-C ends the command and not the shell.
