@@ -12,6 +12,7 @@ mod measure;
 mod toolbox;
 mod tree;
 mod units;
+mod unpack;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -86,6 +87,7 @@ fn run() -> Result<bool> {
     }
     if wanted("toolbox") {
         toolbox::run(&mut bench)?;
+        unpack::run(&mut bench)?;
     }
     println!("\nload after: {}", measure::load());
     Ok(bench.good)
