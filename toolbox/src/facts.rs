@@ -61,6 +61,8 @@ pub struct Image {
     pub name: String,
     /// The tree, on the host.
     pub tree: PathBuf,
+    /// Whom the tree's root belongs to.
+    pub owner: u32,
     /// It is the host's own root.
     pub is_host: bool,
     /// The first shell that is in it.
@@ -140,6 +142,7 @@ pub fn image(name: &str, tree: &Path) -> Result<Image, String> {
     let shell = SHELLS.iter().find(|shell| there(shell)).map(|shell| (*shell).to_owned());
     Ok(Image {
         name: name.to_owned(),
+        owner: fs::metadata(&tree).map_err(|error| format!("{name}: {error}"))?.uid(),
         tree,
         is_host,
         shell,

@@ -113,6 +113,15 @@ pub fn decide(options: &Options, command: &[String], facts: &Facts, image: &Imag
     let own = |kind| namespaces.contains(&kind);
     let capabilities = capabilities(options);
     let ids = own(Namespace::User).then(|| ids(facts, &mut notes));
+    if let Some(ids) = &ids
+        && !ids.by_tools
+        && image.owner != facts.uid
+    {
+        notes.push(format!(
+            "{} belongs to another user: what it has can be read, and only /root, /tmp and what is new be changed",
+            image.name
+        ));
+    }
     let host_name = host_name(&facts.host_name);
     if let Some(target) = target
         && target_root(target, facts, &joined, true).is_none()

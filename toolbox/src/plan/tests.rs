@@ -49,6 +49,7 @@ fn image() -> Image {
     Image {
         name: "/images/tools".to_owned(),
         tree: "/images/tools".into(),
+        owner: 1000,
         is_host: false,
         shell: Some("/bin/bash".to_owned()),
         environment: vec![("PATH".to_owned(), "/opt/bin:/bin".to_owned())],
@@ -154,6 +155,11 @@ fn a_user_gets_a_namespace_with_one_id_or_with_ranges() {
     assert_eq!(single.ids, Some(Ids { users: one(1000), groups: one(1000), by_tools: false }));
     assert!(single.notes.iter().any(|note| note.contains("/etc/subuid")), "{:?}", single.notes);
     assert!(single.notes.iter().any(|note| note.contains("not delegated")), "{:?}", single.notes);
+    let foreign = |image: &Image| {
+        let plan = decide(&options(&[]), &[], &user(), image).unwrap();
+        plan.notes.iter().any(|note| note.contains("belongs to another user"))
+    };
+    assert!(!foreign(&image()) && foreign(&Image { owner: 0, ..image() }));
     let range = Range { first: 100_000, count: 65_536 };
     let ranged = plan(&[], &Facts { ranges: Some((range, range)), ..user() }).unwrap();
     let ids = ranged.ids.unwrap();
