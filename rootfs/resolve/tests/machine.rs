@@ -167,10 +167,10 @@ fn a_loopback_that_comes_up_late_is_noticed() {
 #[test]
 fn nonsense_to_the_stub_changes_nothing() {
     let sandbox = machine(&["10.53.0.1/24"]);
-    let _service = sandbox.resolved("LLMNR=no\nNonsense=1\nDNSOverTLS=yes\n");
+    let _service = sandbox.resolved("LLMNR=no\nNonsense=1\nDNSSEC=yes\n");
     let log = sandbox.log();
     assert!(log.contains("resolved.conf:3: unknown key `Nonsense`"), "{log}");
-    assert!(log.contains("resolved.conf:4: DNSOverTLS=yes is not supported"), "{log}");
+    assert!(log.contains("resolved.conf:4: DNSSEC=yes is not supported"), "{log}");
     sandbox.sh(
         "for i in $(seq 50); do head -c $((i * 10)) /dev/urandom | timeout 1 bash -c 'cat >/dev/udp/127.0.0.53/53'; done; \
          for i in $(seq 5); do head -c 100 /dev/urandom | timeout 1 bash -c 'cat >/dev/tcp/127.0.0.53/53'; done; \
