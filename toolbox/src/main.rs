@@ -2,7 +2,7 @@
 
 mod boxes;
 
-use clap::{CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory, FromArgMatches};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -23,12 +23,12 @@ const PATIENCE: Duration = Duration::from_millis(500);
 fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with the line is said before what is wrong with a file.
-    let (typed, typed_words) = parse(&line);
-    if let Some(Verb::Completions { shell }) = typed.verb {
+    let typed = parse(&line);
+    if let Some(Verb::Completions { shell }) = typed.0.verb {
         clap_complete::generate(shell, &mut Cli::command(), "toolbox", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    if let Some(Verb::Man) = typed.verb {
+    if let Some(Verb::Man) = typed.0.verb {
         return match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error, None),
@@ -39,27 +39,27 @@ fn main() -> ExitCode {
         Ok(defaults) => defaults,
         Err(error) => return fail(code::FAILED, &error, None),
     };
-    let (cli, words) = parse(&config::insert(&line, &defaults.options));
     if std::io::stderr().is_terminal() {
         defaults.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
     }
+    let merged = (!defaults.options.is_empty())
+        .then(|| parse(&config::insert(&line, typed.1.subcommand_name(), &defaults.options)));
     let is_root = nix::unistd::geteuid().is_root();
+    let both = merged.as_ref().unwrap_or(&typed);
+    if let (Some((typed_options, _)), Some((options, command))) = (box_of(&typed.0), box_of(&both.0)) {
+        let said = Said { options, matches: &both.1, typed: typed_options, typed_matches: &typed.1 };
+        return start(&said, command, &environment, is_root);
+    }
+    let (cli, _) = merged.unwrap_or(typed);
     let open = || Images::open(is_root, &environment, cli.options.insecure_registry.clone());
     let done = match cli.verb {
-        None => {
-            let said = Said { options: &cli.options, words, typed: &typed.options, typed_words };
-            return start(said, &[], &environment, is_root);
-        }
-        Some(Verb::Run { options, command }) => {
-            let typed = if let Some(Verb::Run { options, .. }) = &typed.verb { options } else { &options };
-            let said = Said { options: &options, words, typed, typed_words };
-            return start(said, &command, &environment, is_root);
-        }
         Some(Verb::Pull { source, name }) => {
             open().and_then(|images| pull(&images, &source, name.as_deref()))
         }
         Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
         Some(verb) => return boxes::act(verb, open(), cli.options, &environment),
+        // A box, which has been by now.
+        None => Ok(()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -67,27 +67,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a command line; gives also the options of a box as words, since a kept one may come of them.
-fn parse(line: &[OsString]) -> (Cli, Vec<String>) {
+/// Reads a command line.
+fn parse(line: &[OsString]) -> (Cli, ArgMatches) {
     let matches = Cli::command().get_matches_from(line);
-    let cli = match Cli::from_arg_matches(&matches) {
-        Ok(cli) => cli,
+    match Cli::from_arg_matches(&matches) {
+        Ok(cli) => (cli, matches),
         Err(error) => error.exit(),
-    };
-    let words = match matches.subcommand() {
-        Some(("run", below)) => words::given(below),
-        Some(_) => Vec::new(),
-        None => words::given(&matches),
-    };
-    (cli, words)
+    }
+}
+
+/// The options and the command of a box, if one is asked for.
+fn box_of(cli: &Cli) -> Option<(&Options, &[String])> {
+    match &cli.verb {
+        None => Some((&cli.options, &[])),
+        Some(Verb::Run { options, command }) => Some((options, command)),
+        Some(_) => None,
+    }
 }
 
 /// Options of a box, with the files' and as they were typed.
 struct Said<'a> {
     options: &'a Options,
-    words: Vec<String>,
+    matches: &'a ArgMatches,
     typed: &'a Options,
-    typed_words: Vec<String>,
+    typed_matches: &'a ArgMatches,
 }
 
 fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
@@ -114,21 +117,23 @@ fn tell_notes(plan: &plan::Plan) {
 
 /// A box, from its image to its end.
 fn start(
-    said: Said<'_>,
+    said: &Said<'_>,
     command: &[String],
     environment: &BTreeMap<String, String>,
     is_root: bool,
 ) -> ExitCode {
     let options = said.options;
     if let Some(name) = &options.keep {
+        let words_of =
+            |matches: &ArgMatches| words::given(matches.subcommand().map_or(matches, |(_, below)| below));
         // A box that is there needs none.
         let from = options.from.clone().or_else(|| default::default_image(is_root, environment).ok());
         let asked = Asked {
             name,
             options: &Options { from, ..options.clone() },
-            words: said.words,
+            words: words_of(said.matches),
             typed: said.typed,
-            typed_words: said.typed_words,
+            typed_words: words_of(said.typed_matches),
             command,
             may_make: true,
             only_plan: options.explain,

@@ -1,6 +1,7 @@
 //! A process of the host whose namespaces a box joins: found by its number, or by its unit's name.
 
 use crate::facts::namespace_id;
+use crate::kept::record::start_ticks;
 use crate::namespace::Namespace;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde::Serialize;
@@ -42,7 +43,7 @@ impl Target {
         let fd = pidfd_open(pid, PidfdFlags::empty())?;
         // Looked at behind the opening: what is open keeps its number.
         match start_ticks(self.pid) {
-            Some(ticks) if ticks == self.start_ticks => Ok(fd),
+            Ok(ticks) if ticks == self.start_ticks => Ok(fd),
             _ => Err(rustix::io::Errno::SRCH.into()),
         }
     }
@@ -59,7 +60,7 @@ pub fn find(name: &str, cgroups: &[PathBuf]) -> Result<Target, String> {
         Err(_) => of_unit(name, cgroups)?,
     };
     let gone = || format!("--target {name}: there is no process {pid}");
-    let start_ticks = start_ticks(pid).ok_or_else(gone)?;
+    let start_ticks = start_ticks(pid).map_err(|_| gone())?;
     let process = pid.to_string();
     let mut others = Vec::new();
     for kind in Namespace::ALL {
@@ -90,7 +91,7 @@ fn of_unit(name: &str, cgroups: &[PathBuf]) -> Result<i32, String> {
         let below: Vec<PathBuf> = level.iter().flat_map(|folder| folders(folder)).collect();
         let found = below.iter().filter(|path| path.file_name().is_some_and(|last| last == unit.as_str()));
         let processes = found.flat_map(|path| processes(path, 0));
-        let oldest = processes.filter_map(|pid| Some((start_ticks(pid)?, pid))).min();
+        let oldest = processes.filter_map(|pid| Some((start_ticks(pid).ok()?, pid))).min();
         if let Some((_, pid)) = oldest {
             return Ok(pid);
         }
@@ -114,12 +115,6 @@ fn processes(folder: &Path, depth: usize) -> Vec<i32> {
         all.extend(folders(folder).iter().flat_map(|below| processes(below, depth + 1)));
     }
     all
-}
-
-/// The moment of its start: field 22 of `/proc/PID/stat`, proc(5).
-fn start_ticks(pid: i32) -> Option<u64> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()
 }
 
 /// A file of another's making: of bounded size, and no FIFO.

@@ -113,14 +113,9 @@ fn owner_of(file: &File) -> io::Result<u32> {
     Ok(metadata.uid())
 }
 
-/// Puts the options of the files into a command line, behind the word that they belong to.
-pub fn insert(line: &[OsString], options: &[String]) -> Vec<OsString> {
-    let verbs: Vec<String> = crate::options::Cli::command()
-        .get_subcommands()
-        .map(|verb| verb.get_name().to_owned())
-        .chain(["help".to_owned()])
-        .collect();
-    let verb = line.iter().skip(1).position(|word| verbs.iter().any(|verb| word == verb.as_str()));
+/// Puts the options of the files into a command line whose verb is `verb`, behind the word that they belong to.
+pub fn insert(line: &[OsString], verb: Option<&str>, options: &[String]) -> Vec<OsString> {
+    let verb = verb.and_then(|verb| line.iter().skip(1).position(|word| word == verb));
     // A box's own options come before its command; other verbs know the registries' option only.
     let (at, every) = match verb.map(|at| (at + 1, &line[at + 1])) {
         None => (1, true),
@@ -167,7 +162,8 @@ mod tests {
     fn parsed(typed: &str, options: &[&str]) -> Cli {
         let line: Vec<OsString> = typed.split_whitespace().map(OsString::from).collect();
         let options: Vec<String> = options.iter().map(|option| (*option).to_owned()).collect();
-        Cli::try_parse_from(insert(&line, &options)).unwrap()
+        let verb = Cli::command().try_get_matches_from(&line).unwrap();
+        Cli::try_parse_from(insert(&line, verb.subcommand_name(), &options)).unwrap()
     }
 
     #[test]
@@ -185,6 +181,8 @@ mod tests {
         let cli = parsed("toolbox pull x", &options);
         assert_eq!(cli.options.insecure_registry, ["r:5000"]);
         parsed("toolbox images --json", &options);
+        // A value that has a verb's name is none.
+        assert_eq!(parsed("toolbox --from images", &options).options.profile, Profile::Net);
     }
 
     #[test]

@@ -125,7 +125,12 @@ fn pid_namespace() -> io::Result<u64> {
     Ok(fs::metadata("/proc/self/ns/pid")?.ino())
 }
 
-fn start_ticks(pid: i32) -> io::Result<u64> {
+/// The moment of a process's start, in ticks since the boot: field 22 of `/proc/PID/stat`, proc(5). Another process
+/// that has its number by then has another.
+///
+/// # Errors
+/// The process has ended.
+pub fn start_ticks(pid: i32) -> io::Result<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     // The name may have spaces and parentheses; the third field follows its last parenthesis.
     let field = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(19)?.parse().ok());
