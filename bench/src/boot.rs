@@ -17,8 +17,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Ready over empty init.
+/// Ready over empty init, with all services and with none.
 const RATIO_MAX: f64 = 1.6;
+const BARE_RATIO_MAX: f64 = 1.3;
 /// No start takes as long; it only ends a run that hangs.
 const DEADLINE: Duration = Duration::from_mins(2);
 
@@ -65,14 +66,24 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     second.disk.path.clone_from(&kept);
     let table = keep_state(&image, &second)?;
 
-    let starts = [(&first_line, "Linux version"), (&empty, "bench: init"), (&first, READY), (&second, READY)];
-    let mut took: [Vec<Took>; 4] = Default::default();
+    // PID 1 and nothing beside it.
+    let mut bare = direct(&kernel.initrd, &format!("{} systemd.unit=slices.target", kernel.command_line));
+    bare.disk.path.clone_from(&kept);
+
+    let starts = [
+        (&first_line, "Linux version"),
+        (&empty, "bench: init"),
+        (&first, READY),
+        (&second, READY),
+        (&bare, READY),
+    ];
+    let mut took: [Vec<Took>; 5] = Default::default();
     for _ in 0..bench.runs {
         for ((spec, line), runs) in starts.iter().zip(&mut took) {
             runs.push(time(spec, line)?);
         }
     }
-    let [before, empty, first, second] = took.map(|runs| Took {
+    let [before, empty, first, second, bare] = took.map(|runs| Took {
         wall_s: median(runs.iter().map(|run| run.wall_s)),
         cpu_s: median(runs.iter().map(|run| run.cpu_s)),
     });
@@ -81,17 +92,15 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     println!("  {:<44} {:>8.2} {:>8.2}", "(QEMU and firmware, taken off)", before.wall_s, before.cpu_s);
     let net = |took: Took| Took { wall_s: took.wall_s - before.wall_s, cpu_s: took.cpu_s - before.cpu_s };
     let empty = net(empty);
-    for (name, took, judged) in [
-        ("the kernel with an empty init", empty, false),
-        ("first boot until ready (STATE formatted)", net(first), true),
-        ("second boot until ready (STATE kept)", net(second), true),
+    for (name, took, bound) in [
+        ("the kernel with an empty init", empty, None),
+        ("first boot until ready (STATE formatted)", net(first), Some(RATIO_MAX)),
+        ("second boot until ready (STATE kept)", net(second), Some(RATIO_MAX)),
+        ("the same without services", net(bare), Some(BARE_RATIO_MAX)),
     ] {
         let (wall, cpu) = (took.wall_s / empty.wall_s, took.cpu_s / empty.cpu_s);
-        let verdict = if judged {
-            format!("  at most {RATIO_MAX}: {}", bench.verdict(cpu <= RATIO_MAX))
-        } else {
-            String::new()
-        };
+        let judge = |bound| format!("  at most {bound}: {}", bench.verdict(cpu <= bound));
+        let verdict = bound.map(judge).unwrap_or_default();
         println!("  {name:<44} {:>8.2} {:>8.2} {wall:>10.2} {cpu:>10.2}{verdict}", took.wall_s, took.cpu_s);
     }
     println!("\nwhat the first boot says of itself:\n{table}");

@@ -15,23 +15,26 @@ const TARGET: f64 = 1.5;
 
 pub(crate) fn run(bench: &mut Bench) -> Result<()> {
     let program = std::env::current_exe()?.with_file_name("units-pid1");
-    let (mut ours, mut bare) = (Vec::new(), Vec::new());
+    let mut all: [Vec<f64>; 3] = Default::default();
     for _ in 0..=bench.runs {
-        bare.push(bare_loop(&program)?);
-        ours.push(services(&program, &bench.folder)?);
+        all[0].push(bare_loop(&program, "fork")?);
+        all[1].push(bare_loop(&program, "vfork")?);
+        all[2].push(services(&program, &bench.folder)?);
     }
     // The first of each warms the caches.
-    let (ours, bare) = (median(ours.into_iter().skip(1)), median(bare.into_iter().skip(1)));
-    let ratio = ours / bare;
+    let [fork, vfork, ours] = all.map(|runs| median(runs.into_iter().skip(1)));
+    let ratio = ours / fork;
     println!("\n{SERVICES} services that run /bin/true, started by one transaction");
-    println!("  {:<44} {bare:>8.0} ms", "fork and exec in a loop, then wait for all");
-    println!("  {:<44} {ours:>8.0} ms", "PID 1, each in a cgroup, its output in the journal");
-    println!("  {:<44} {ratio:>8.2}     at most {TARGET}: {}", "ratio", bench.verdict(ratio <= TARGET));
+    println!("  {:<52} {fork:>8.0} ms", "fork and exec in a loop, then wait for all");
+    println!("  {:<52} {vfork:>8.0} ms", "the same by vfork, which lends its memory");
+    println!("  {:<52} {ours:>8.0} ms", "PID 1, each in a cgroup, its output in the journal");
+    println!("  ours / fork and exec: {ratio:.2}, at most {TARGET}: {}", bench.verdict(ratio <= TARGET));
+    println!("  ours / vfork and exec: {:.2}", ours / vfork);
     Ok(())
 }
 
-fn bare_loop(program: &Path) -> Result<f64> {
-    let output = Command::new(program).args(["loop", &SERVICES.to_string()]).output()?;
+fn bare_loop(program: &Path, how: &str) -> Result<f64> {
+    let output = Command::new(program).args(["loop", how, &SERVICES.to_string()]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text
         .trim()
@@ -115,7 +118,8 @@ fn services(program: &Path, folder: &Path) -> Result<f64> {
 
 fn cgroup_root() -> Result<PathBuf> {
     let mounts = fs::read_to_string("/proc/self/mounts")?;
-    let found = mounts.lines().find_map(|line| {
+    // The last one: a mount may lie over an earlier one.
+    let found = mounts.lines().rev().find_map(|line| {
         let fields: Vec<_> = line.split(' ').collect();
         (fields.get(2) == Some(&"cgroup2")).then(|| PathBuf::from(fields[1]))
     });

@@ -7,6 +7,7 @@
 pub mod bless;
 pub mod control;
 pub mod engine;
+mod lists;
 pub mod manager;
 pub mod setup;
 pub mod stage1;

@@ -1,9 +1,10 @@
 //! Units as a graph: every relation with its inverse.
 
 use super::ByName;
+use crate::lists::Lists;
 use crate::unit::config::{DERIVED, RELATIONS};
 use crate::unit::{Kind, LoadState, Relation, Unit, UnitName};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 
 /// A unit in the engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +34,7 @@ pub enum Edge {
 pub(super) struct Graph {
     units: Vec<Unit>,
     by_name: ByName,
-    edges: Vec<HashMap<Edge, Vec<UnitId>>>,
+    edges: Vec<Lists<Edge, UnitId>>,
     free: BTreeSet<UnitId>,
 }
 
@@ -51,7 +52,7 @@ impl Graph {
     }
 
     pub(super) fn edges(&self, id: UnitId, edge: Edge) -> &[UnitId] {
-        self.edges[id.index()].get(&edge).map_or(&[], Vec::as_slice)
+        self.edges[id.index()].of(edge)
     }
 
     pub(super) fn aliases(&self, id: UnitId) -> Vec<&UnitName> {
@@ -70,7 +71,7 @@ impl Graph {
         let mut names: Vec<_> = self
             .units
             .iter()
-            .flat_map(|unit| unit.relations.values().flatten())
+            .flat_map(|unit| unit.relations.values())
             .filter(|name| !self.by_name.contains_key(name))
             .cloned()
             .collect();
@@ -96,7 +97,7 @@ impl Graph {
     }
 
     fn link(&mut self) {
-        self.edges = vec![HashMap::new(); self.units.len()];
+        self.edges = self.units.iter().map(|_| Lists::default()).collect();
         for index in 0..self.units.len() {
             let from = UnitId(index as u32);
             for (_, relation) in RELATIONS.into_iter().chain(DERIVED) {
@@ -110,6 +111,9 @@ impl Graph {
         }
         for index in 0..self.units.len() {
             self.order_target(UnitId(index as u32));
+        }
+        for edges in &mut self.edges {
+            edges.shrink();
         }
     }
 
@@ -153,10 +157,7 @@ impl Graph {
             return;
         }
         for (unit, edge, other) in [(from, Edge::To(relation), to), (to, Edge::From(relation), from)] {
-            let list = self.edges[unit.index()].entry(edge).or_default();
-            if !list.contains(&other) {
-                list.push(other);
-            }
+            self.edges[unit.index()].push_new(edge, other);
         }
     }
 

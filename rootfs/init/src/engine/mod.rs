@@ -78,7 +78,7 @@ impl Engine {
     /// Forgets a unit that is down, has no job, and that no other unit names; false if it stays.
     pub fn forget(&mut self, id: UnitId) -> bool {
         let named = || {
-            let of = |other: UnitId| self.graph.unit(other).relations.values().flatten();
+            let of = |other: UnitId| self.graph.unit(other).relations.values().iter();
             let aliases = self.graph.aliases(id);
             let own = &self.graph.unit(id).name;
             self.ids()

@@ -66,7 +66,9 @@ impl Cgroups {
 
     fn make(&mut self, unit: UnitId, slice: &str, name: &str) -> io::Result<PathBuf> {
         let slice = self.root.join(slice);
-        if !slice.is_dir() {
+        let path = slice.join(name);
+        let mut made = fs::create_dir(&path);
+        if made.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             fs::create_dir_all(&slice)?;
             // A controller must be enabled on the whole way down.
             let mut way: Vec<&Path> =
@@ -75,19 +77,20 @@ impl Cgroups {
             for folder in way {
                 delegate_controllers(folder);
             }
+            made = fs::create_dir(&path);
         }
-        let path = slice.join(name);
-        match fs::create_dir(&path) {
+        let is_new = match made {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
-        }
+            made => made.is_ok(),
+        };
         let watch = self.watch.add_watch(&path.join("cgroup.events"), AddWatchFlags::IN_MODIFY)?;
         self.by_watch.insert(watch, vec![unit]);
         let memory = self.watch.add_watch(&path.join("memory.events"), AddWatchFlags::IN_MODIFY).ok();
         if let Some(memory) = memory {
             self.by_watch.insert(memory, vec![unit]);
         }
-        let oom_kills = oom_kills(&path);
+        // In a new one nobody was killed.
+        let oom_kills = if is_new { 0 } else { oom_kills(&path) };
         self.of.insert(unit, Own { path: path.clone(), watch, memory, oom_kills });
         Ok(path)
     }

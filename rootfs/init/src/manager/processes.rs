@@ -11,7 +11,7 @@ use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -34,6 +34,8 @@ type Watched = (OwnedFd, u64);
 pub(super) struct Processes {
     by_pid: HashMap<i32, Process>,
     of: HashMap<(UnitId, Role), i32>,
+    /// Those on their way to execve, the oldest first.
+    starting: VecDeque<i32>,
     /// There was no child at all at the last look.
     pub(super) childless: bool,
 }
@@ -82,6 +84,7 @@ impl Manager {
         role: Role,
         files: &Files,
     ) -> Result<(), super::spawn::SpawnError> {
+        self.look_at_starting();
         self.reserve_user(unit)?;
         self.share(unit);
         self.export_logging(unit);
@@ -109,6 +112,7 @@ impl Manager {
         drop(plan); // and with it our copies of its streams
         let token = self.poll.add(&child.outcome, Source::Outcome(child.pid))?;
         self.processes.childless = false;
+        self.processes.starting.push_back(child.pid);
         self.processes
             .insert(child.pid, Process { unit, role, outcome: Some((child.outcome, token)), end: None });
         Ok(())
@@ -164,6 +168,18 @@ impl Manager {
                 }
             }
             Err(error) => self.tell(Some(unit), 4, &format!("limits not set: {error}")),
+        }
+    }
+
+    /// Closes the pipes of children that are at their programs by now: the next child begins with a
+    /// copy of every descriptor, and closes them one by one.
+    fn look_at_starting(&mut self) {
+        while let Some(pid) = self.processes.starting.front().copied() {
+            self.outcome_ready(pid);
+            if self.processes.by_pid.get(&pid).is_some_and(|process| process.outcome.is_some()) {
+                return;
+            }
+            self.processes.starting.pop_front();
         }
     }
 

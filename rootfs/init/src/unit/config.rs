@@ -13,6 +13,7 @@ use super::timer::Timer;
 use super::value::Span;
 use super::{Fault, Kind, Problem};
 use crate::engine::Mode;
+use crate::lists::Lists;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -178,7 +179,7 @@ pub struct Unit {
     /// `Documentation=`.
     pub documentation: Vec<String>,
     /// Dependencies as written, `.wants` and `.requires` folders included.
-    pub relations: BTreeMap<Relation, Vec<UnitName>>,
+    pub relations: Lists<Relation, UnitName>,
     /// `DefaultDependencies=`.
     pub default_dependencies: bool,
     /// `RefuseManualStart=`.
@@ -364,7 +365,7 @@ pub struct Service {
     /// `Type=`.
     pub kind: ServiceType,
     /// The commands of each phase.
-    pub commands: BTreeMap<Phase, Vec<Command>>,
+    pub commands: Lists<Phase, Command>,
     /// `RemainAfterExit=`.
     pub remain_after_exit: bool,
     /// `PIDFile=`.
@@ -431,7 +432,7 @@ impl Default for Service {
     fn default() -> Self {
         Self {
             kind: ServiceType::default(),
-            commands: BTreeMap::new(),
+            commands: Lists::default(),
             remain_after_exit: false,
             pid_file: None,
             restart: Restart::default(),
@@ -472,7 +473,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(90);
 impl Service {
     /// The commands of a phase.
     pub fn commands(&self, phase: Phase) -> &[Command] {
-        self.commands.get(&phase).map_or(&[], Vec::as_slice)
+        self.commands.of(phase)
     }
 
     /// How long starting may take.
@@ -699,7 +700,7 @@ impl Unit {
             fragment: None,
             drop_ins: Vec::new(),
             documentation: Vec::new(),
-            relations: BTreeMap::new(),
+            relations: Lists::default(),
             default_dependencies: true,
             refuse_manual_start: false,
             refuse_manual_stop: false,
@@ -728,14 +729,13 @@ impl Unit {
 
     /// The names it has in a relation.
     pub fn related(&self, relation: Relation) -> &[UnitName] {
-        self.relations.get(&relation).map_or(&[], Vec::as_slice)
+        self.relations.of(relation)
     }
 
     /// Adds a dependency once.
     pub fn relate(&mut self, relation: Relation, other: UnitName) {
-        let list = self.relations.entry(relation).or_default();
-        if other != self.name && !list.contains(&other) {
-            list.push(other);
+        if other != self.name {
+            self.relations.push_new(relation, other);
         }
     }
 
@@ -761,6 +761,10 @@ impl Unit {
                 }
             }
         }
+        self.relations.shrink();
+        if let Some(service) = &mut self.service {
+            service.commands.shrink();
+        }
     }
 
     /// What follows from the keys of its type.
@@ -770,7 +774,8 @@ impl Unit {
         }
         if let (Special::Mount(mount), Some(service)) = (&self.special, &mut self.service) {
             for (phase, command) in mount.commands() {
-                service.commands.insert(phase, vec![command]);
+                service.commands.remove(phase);
+                service.commands.push(phase, command);
             }
             service.context.syslog_identifier.get_or_insert_with(|| "mount".into());
         }

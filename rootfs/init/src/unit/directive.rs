@@ -162,7 +162,7 @@ fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
     };
     if let Some((_, relation)) = RELATIONS.iter().find(|(known, _)| *known == key) {
         if at.text().is_empty() {
-            unit.relations.remove(relation);
+            unit.relations.remove(*relation);
         }
         for word in at.words()? {
             let name = UnitName::parse(&word).map_err(|why| at.invalid(why))?;
@@ -217,7 +217,7 @@ fn unit_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
         }
         "RequiresMountsFor" => {
             if at.text().is_empty() {
-                unit.relations.remove(&Relation::RequiresMountsFor);
+                unit.relations.remove(Relation::RequiresMountsFor);
             }
             for word in at.words()? {
                 let path = at.absolute(&word)?;
@@ -288,11 +288,12 @@ fn install_section(unit: &mut Unit, at: &Scope<'_>) -> Result<(), Fault> {
 
 /// Adds the commands of a line to a phase; an empty value empties it.
 pub(super) fn add_commands(service: &mut Service, phase: Phase, at: &Scope<'_>) -> Result<(), Fault> {
-    let list = service.commands.entry(phase).or_default();
     if at.text().is_empty() {
-        list.clear();
-    } else {
-        list.extend(parse_command(at.text(), &at.name, at.facts).map_err(|why| at.invalid(why))?);
+        service.commands.remove(phase);
+        return Ok(());
+    }
+    for command in parse_command(at.text(), &at.name, at.facts).map_err(|why| at.invalid(why))? {
+        service.commands.push(phase, command);
     }
     Ok(())
 }
