@@ -6,6 +6,7 @@
 //! limits, and waits for the outcome of `execve`. Here the outcome comes through a pipe that the
 //! caller reads when it likes ([`read_outcome`]).
 
+use crate::fork::CloneArgs;
 use crate::isolation::{self, Isolation};
 use std::ffi::CString;
 use std::io;
@@ -278,26 +279,6 @@ pub enum Outcome {
     Failed(Step, i32),
 }
 
-/// `struct clone_args`, <linux/sched.h>, up to `cgroup` (CLONE_ARGS_SIZE_VER2, Linux 5.7).
-#[repr(C)]
-#[derive(Default)]
-struct CloneArgs {
-    flags: u64,
-    pidfd: u64,
-    child_tid: u64,
-    parent_tid: u64,
-    exit_signal: u64,
-    stack: u64,
-    stack_size: u64,
-    tls: u64,
-    set_tid: u64,
-    set_tid_size: u64,
-    cgroup: u64,
-}
-
-/// `#define CLONE_INTO_CGROUP 0x200000000ULL`, <linux/sched.h>.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
 /// `#define CLONE_CLEAR_SIGHAND 0x100000000ULL`, <linux/sched.h>, Linux 5.5.
 const CLONE_CLEAR_SIGHAND: u64 = 0x1_0000_0000;
 
@@ -332,17 +313,12 @@ pub fn spawn_passing(
     if !passed.is_empty() {
         envp.insert(0, passing.variable.as_ptr().cast());
     }
-    let (flags, exit_signal) = (CLONE_CLEAR_SIGHAND, libc::SIGCHLD as u64);
-    let mut args = CloneArgs { flags, exit_signal, ..CloneArgs::default() };
-    if let Some(cgroup) = cgroup {
-        args.flags |= CLONE_INTO_CGROUP;
-        args.cgroup = cgroup.as_raw_fd() as u64;
-    }
+    let mut args = CloneArgs::new(CLONE_CLEAR_SIGHAND, cgroup);
     // SAFETY: clone3(2) without CLONE_VM is a fork: the child gets its own copy of memory. `args`
     // is the kernel's structure with its true size. The child calls `run_child`, which makes
     // system calls only (other threads' locks, the allocator's among them, may be held for ever
     // in the copy), and never returns. std has no fork into a cgroup.
-    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<CloneArgs>()) };
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, CloneArgs::SIZE) };
     match pid {
         -1 => Err(io::Error::last_os_error()),
         0 => run_child(plan, &argv, &envp, write.as_raw_fd(), &mut passing),

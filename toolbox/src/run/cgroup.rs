@@ -1,8 +1,12 @@
 //! A box's cgroup.
 
+use super::forbidden;
 use crate::plan::Cgroup;
-use std::fs;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -30,24 +34,39 @@ pub(super) fn make(plan: &Cgroup, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Puts a process into it, and so all that it will start.
-pub(super) fn enter(folder: &Path, pid: i32) -> io::Result<()> {
-    fs::write(folder.join("cgroup.procs"), pid.to_string())
+/// What was done, and why it failed.
+type Failure = (&'static str, io::Error);
+
+/// Forks into new namespaces, the child in the cgroup from its first moment: to move it there later, the kernel
+/// waits for every processor, which takes longer than all else that a box needs.
+pub(super) fn fork(namespaces: u64, folder: Option<&Path>) -> Result<Option<i32>, Failure> {
+    let forked = |error| ("make the box's namespaces", forbidden::explained(error, namespaces));
+    let Some(folder) = folder else { return sys::fork::fork(namespaces, None).map_err(forked) };
+    let within = File::open(folder).and_then(|folder| sys::fork::fork(namespaces, Some(folder.as_fd())));
+    let Err(_) = within else { return within.map_err(forked) };
+    // A kernel before 5.7, or a failure that one of these two will tell by its name.
+    let Some(child) = sys::fork::fork(namespaces, None).map_err(forked)? else { return Ok(None) };
+    fs::write(folder.join("cgroup.procs"), child.to_string()).map_err(|error| {
+        let _ = sys::process::kill(child, nix::libc::SIGKILL);
+        let _ = waitpid(Pid::from_raw(child), None);
+        ("put the box into its cgroup", error)
+    })?;
+    Ok(Some(child))
 }
 
 /// Ends all that is in it, and removes it. Its absence is fine.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        // What the box made below goes first.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                remove(&entry.path())?;
-            }
-        }
         match fs::remove_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy && Instant::now() < deadline => {
+                // What the box made below goes first.
+                for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                    if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                        remove(&entry.path())?;
+                    }
+                }
                 kill(folder);
                 std::thread::sleep(Duration::from_millis(1));
             }

@@ -79,7 +79,7 @@ pub(super) fn attend(
     let report = plan.report.then(|| memfd_create("toolbox-report", MemfdFlags::CLOEXEC)).transpose();
     let report = report.doing("make room for the report")?.map(File::from);
     nix::sys::prctl::set_child_subreaper(true).doing("become a subreaper")?;
-    let Some(child) = sys::fork::fork(0).doing("fork")? else {
+    let Some(child) = sys::fork::fork(0, None).doing("fork")? else {
         drop((events, control, signals));
         let parts = Parts {
             filters: &filters,

@@ -74,7 +74,7 @@ fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, Stri
     }
     let slave = if plan.terminal { Some(terminal(ties.events)?) } else { None };
     let signals = signals().map_err(at("hear signals"))?;
-    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+    let Some(command) = sys::fork::fork(0, None).map_err(|error| format!("fork: {error}"))? else {
         start(plan, filters, slave.as_ref(), ties.events, ties.notes);
     };
     drop(slave);
@@ -105,7 +105,7 @@ fn prepare_box(plan: &Plan, go: &OwnedFd, target: Option<&OwnedFd>) -> Result<Op
         join::enter(plan, target)?;
         if join::from_within(plan) {
             let signals = signals().map_err(at("hear signals"))?;
-            if let Some(child) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? {
+            if let Some(child) = sys::fork::fork(0, None).map_err(|error| format!("fork: {error}"))? {
                 return attend(child, &signals).map(Some);
             }
             nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow its parent"))?;

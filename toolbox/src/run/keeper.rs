@@ -64,19 +64,14 @@ fn keep(plan: &Plan, group: Option<&Path>, gate: Lock, events: &OwnedFd) -> Resu
     let (go_end, go) = pipe2(OFlag::O_CLOEXEC).map_err(at("make a pipe"))?;
     let (ready_end, ready) = pipe2(OFlag::O_CLOEXEC).map_err(at("make a pipe"))?;
     let flags = plan.namespaces.iter().fold(0, |flags, kind| flags | kind.clone_flag());
-    let forked = sys::fork::fork(flags & !Namespace::Cgroup.clone_flag());
-    let Some(child) =
-        forked.map_err(at("make the box's namespaces")).or_else(|error| abandon(group, error))?
-    else {
+    let forked = cgroup::fork(flags & !Namespace::Cgroup.clone_flag(), group);
+    let Some(child) = forked.or_else(|error| abandon(group, error))? else {
         // What is open in the box's first process is not for those in the box.
         drop((go, ready_end, gate, lock));
         init::keep(plan, &go_end, events, &ready);
     };
     drop((go_end, ready));
     let ended = (|| {
-        if let Some(group) = group {
-            cgroup::enter(group, child).map_err(at("put the box into its cgroup"))?;
-        }
         if let Some(ids) = &plan.ids {
             monitor::map(child, ids)?;
         }
@@ -115,7 +110,7 @@ fn abandon<T>(group: Option<&Path>, error: Failure) -> Result<T, Failure> {
 fn attend(child: i32, lock: &Lock, signals: &SignalFd) -> Result<(), Failure> {
     let first = sys::process::watch_exit(child).map_err(at("watch the box"))?;
     let own = std::process::id();
-    let Some(waiter) = sys::fork::fork(0).map_err(at("fork"))? else {
+    let Some(waiter) = sys::fork::fork(0, None).map_err(at("fork"))? else {
         // Waiting for a lock is all that it does.
         let followed = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).is_ok();
         let alone = nix::unistd::getppid().as_raw() as u32 != own;

@@ -67,11 +67,11 @@ fn joined(kept: &Kept, lock: &Lock) -> Result<Joined, BoxError> {
 /// Starts the box; returns when it can be entered, with the locks that it was given.
 fn start(plan: &Plan, group: Option<&Path>, gate: Lock, lock: Lock) -> Result<(Lock, Lock), RunError> {
     let (events, box_events) = wire::pair().doing("make a socket")?;
-    let Some(between) = sys::fork::fork(0).doing("fork")? else {
+    let Some(between) = sys::fork::fork(0, None).doing("fork")? else {
         // The session's place is not the keeper's; the gate is, until the box can be entered.
         drop((events, lock));
         // Its parent ends at once, so that the keeper is nobody's child that ends with a session.
-        match sys::fork::fork(0) {
+        match sys::fork::fork(0, None) {
             Ok(None) => keeper::main(plan, group, gate, &box_events),
             Ok(Some(_)) => super::leave(0),
             Err(error) => {

@@ -18,7 +18,7 @@ pub fn within(ids: Option<&Ids>, job: impl FnOnce() -> Result<Vec<u8>, String>) 
     let at = |error: nix::Error| format!("make a pipe: {error}");
     let (go_end, go) = pipe2(OFlag::O_CLOEXEC).map_err(at)?;
     let (answer_end, answer) = pipe2(OFlag::O_CLOEXEC).map_err(at)?;
-    let child = sys::fork::fork(nix::libc::CLONE_NEWUSER as u64)
+    let child = sys::fork::fork(nix::libc::CLONE_NEWUSER as u64, None)
         .map_err(|error| format!("make a user namespace: {error}"))?;
     let Some(child) = child else {
         drop((go, answer_end));

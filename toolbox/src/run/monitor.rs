@@ -3,7 +3,7 @@
 use super::front::Parts;
 use super::report::Noted;
 use super::wire::Event;
-use super::{cgroup, code, forbidden, init, join, remains, wire};
+use super::{cgroup, code, init, join, remains, wire};
 use crate::namespace::Namespace;
 use crate::plan::{IdMap, Ids, Plan};
 use nix::errno::Errno;
@@ -69,9 +69,7 @@ fn watch(plan: &Plan, folder: Option<&Path>, parts: &Parts<'_>) -> Result<(), Fa
         }
         None => (None, None),
     };
-    let Some(child) = sys::fork::fork(early)
-        .map_err(|error| ("make the box's namespaces", forbidden::explained(error, early)))?
-    else {
+    let Some(child) = cgroup::fork(early, folder)? else {
         drop((go, notes));
         let ties = init::Ties {
             go: &go_end,
@@ -82,11 +80,7 @@ fn watch(plan: &Plan, folder: Option<&Path>, parts: &Parts<'_>) -> Result<(), Fa
         init::main(plan, parts.filters, &ties);
     };
     drop((go_end, box_notes));
-    let ready = match folder {
-        Some(folder) => cgroup::enter(folder, child).map_err(at("put the box into its cgroup")),
-        None => Ok(()),
-    };
-    let ready = ready.and_then(|()| plan.ids.as_ref().map_or(Ok(()), |ids| map(child, ids)));
+    let ready = plan.ids.as_ref().map_or(Ok(()), |ids| map(child, ids));
     let ended = ready.and_then(|()| {
         // One that is gone has said why.
         let _ = write(&go, &[1]);

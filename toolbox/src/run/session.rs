@@ -76,22 +76,14 @@ fn watch(
     nix::sys::prctl::set_child_subreaper(true).map_err(at("become a subreaper"))?;
     let (go_end, go) = pipe2(OFlag::O_CLOEXEC).map_err(at("make a pipe"))?;
     joined.join(is_early).map_err(at("join the box"))?;
-    let Some(child) = sys::fork::fork(0).map_err(|error| ("fork into the box", error))? else {
+    let Some(child) = cgroup::fork(0, joined.running.cgroup.as_deref())? else {
         drop(go);
         inside(plan, filters, joined, &go_end, events);
     };
     drop(go_end);
-    let ready = match &joined.running.cgroup {
-        Some(folder) => {
-            cgroup::enter(folder, child).map_err(|error| ("put the session into the box's cgroup", error))
-        }
-        None => Ok(()),
-    };
-    let ended = ready.and_then(|()| {
-        // One that is gone has said why.
-        let _ = write(&go, &[1]);
-        monitor::forward(child, control, Some(&joined.first), None)
-    });
+    // One that is gone has said why.
+    let _ = write(&go, &[1]);
+    let ended = monitor::forward(child, control, Some(&joined.first), None);
     end(child);
     let _ = sys::process::kill(child, nix::libc::SIGKILL);
     let _ = waitpid(Pid::from_raw(child), None);
@@ -145,7 +137,7 @@ fn live(
     mask.add(END);
     mask.thread_block().map_err(at("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
-    let Some(command) = sys::fork::fork(0).map_err(|error| format!("fork: {error}"))? else {
+    let Some(command) = sys::fork::fork(0, None).map_err(|error| format!("fork: {error}"))? else {
         init::start(plan, filters, slave.as_ref(), events, None);
     };
     drop(slave);
