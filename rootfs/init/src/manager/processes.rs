@@ -17,6 +17,9 @@ use std::fs;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use sys::process::Outcome;
 
+/// Children on their way to execve that are looked at before the next one.
+const STARTING_MAX: usize = 64;
+
 struct Process {
     unit: UnitId,
     role: Role,
@@ -176,7 +179,9 @@ impl Manager {
     fn look_at_starting(&mut self) {
         while let Some(pid) = self.processes.starting.front().copied() {
             self.outcome_ready(pid);
-            if self.processes.by_pid.get(&pid).is_some_and(|process| process.outcome.is_some()) {
+            let pending = self.processes.by_pid.get(&pid).is_some_and(|process| process.outcome.is_some());
+            // The loop watches all of them: one that takes long need not be looked at here.
+            if pending && self.processes.starting.len() < STARTING_MAX {
                 return;
             }
             self.processes.starting.pop_front();
