@@ -7,6 +7,7 @@
 mod config;
 mod escapes;
 mod failures;
+mod flags;
 mod kept;
 mod kept_faults;
 mod leaks;
