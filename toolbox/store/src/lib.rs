@@ -29,6 +29,6 @@ pub use ext4::Ext4Error;
 pub use oci::OciError;
 pub use registry::{Reference, Registries, RegistryError};
 pub use source::{Source, SourceError};
-pub use store::{Config, Freed, Held, Image, ImageId, Progress, Stage, Store};
+pub use store::{Config, Freed, Held, Image, ImageId, Progress, Stage, Store, close};
 pub use tree::{Limits, Notes, Ownership, Policy};
 pub use unpacked::{Finished, Packing, Unpacked};

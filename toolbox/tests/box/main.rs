@@ -13,6 +13,7 @@ mod kept_faults;
 mod leaks;
 mod peers;
 mod report;
+mod setid;
 mod shop;
 mod sight;
 mod sources;
