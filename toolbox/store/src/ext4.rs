@@ -164,7 +164,8 @@ impl Unpacking<'_> {
             0o14_0000 => return Ok(()),
             _ => return Err(wrong(path, "an inode of no known type")),
         };
-        if inode.links > 1 && kind != Kind::Directory {
+        // A device that is left out is nothing to link to.
+        if inode.links > 1 && kind != Kind::Directory && inode.rdev.is_none() {
             if let Some(first) = self.linked.get(&inode.number) {
                 kind = Kind::HardLink(first.clone());
             } else {
