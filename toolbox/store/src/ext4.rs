@@ -80,6 +80,15 @@ struct Unpacking<'w> {
     tick: &'w mut dyn FnMut(u64),
 }
 
+/// Fills the tree from a file system that is any bytes: what an import does with a file, for those that have none.
+/// Gives the digest of the entries; [`Writer::finish`] is the caller's.
+///
+/// # Errors
+/// See [`Ext4Error`]; the tree is then to be thrown away.
+pub fn unpack(reader: impl ReadAt + Send + Sync + 'static, writer: &mut Writer) -> Result<Digest, Ext4Error> {
+    apply(Disk::of(reader), writer, &mut |_| ())
+}
+
 /// Fills the tree from the file system. `tick` is told how many bytes of content came each time.
 ///
 /// # Errors

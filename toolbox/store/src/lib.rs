@@ -11,7 +11,7 @@ pub mod commit;
 mod digest;
 mod disk;
 mod error;
-mod ext4;
+pub mod ext4;
 mod import;
 pub mod layer;
 pub mod oci;
