@@ -64,10 +64,14 @@ fn main() -> Result<()> {
     let ext4 = ext4()?;
     keep("superblock", "ext4", &Disk::to_input(&ext4))?;
     keep("ext4", "ours", &Disk::to_input(&ext4))?;
-    keep("ext4", "ours-no-sums", &Disk::to_input(&without_sums(ext4.clone())))?;
+    let bare = Disk::to_input(&without_sums(ext4.clone()));
+    keep("ext4", "ours-no-sums", &bare)?;
+    keep("ext4_unpack", "ours", &bare)?;
     let theirs = mke2fs()?;
     keep("ext4", "mke2fs", &Disk::to_input(&theirs))?;
-    keep("ext4", "mke2fs-no-sums", &Disk::to_input(&without_sums(theirs)))?;
+    let bare = Disk::to_input(&without_sums(theirs));
+    keep("ext4", "mke2fs-no-sums", &bare)?;
+    keep("ext4_unpack", "mke2fs", &bare)?;
     for (name, blocks) in [("small", 5), ("one-block", 1), ("two-levels", 130)] {
         let mut data = vec![0; blocks * verity::BLOCK_SIZE as usize];
         data[..100].copy_from_slice(&text(100));
@@ -97,7 +101,8 @@ fn main() -> Result<()> {
     keep("ssh_connection", "real", &[b"r".to_vec(), whole(&replay::until_keys())].concat())?;
     keep("ssh_connection", "clear", &[b"c".to_vec(), whole(&replay::everything())].concat())?;
     let messages = replay::everything();
-    let framed = messages.iter().map(|message| [&(message.len() as u16).to_be_bytes(), message.as_slice()].concat());
+    let framed =
+        messages.iter().map(|message| [&(message.len() as u16).to_be_bytes(), message.as_slice()].concat());
     keep("ssh_connection", "messages", &[b"m".to_vec(), framed.collect::<Vec<_>>().concat()].concat())?;
     for (name, image) in qcow2_images()? {
         keep("qcow2", name, &Disk::to_input(&image))?;
@@ -115,7 +120,8 @@ fn main() -> Result<()> {
         r#"{{"manifests":[{{"digest":"{digest}","size":2,"mediaType":"application/vnd.oci.image.index.v1+json","annotations":{{"org.opencontainers.image.ref.name":"latest"}},"platform":{{"os":"linux","architecture":"amd64"}}}}]}}"#
     );
     keep("oci", "index", index.as_bytes())?;
-    let manifest = format!(r#"{{"config":{{"digest":"{digest}"}},"layers":[{{"digest":"{digest}","size":1}}]}}"#);
+    let manifest =
+        format!(r#"{{"config":{{"digest":"{digest}"}},"layers":[{{"digest":"{digest}","size":1}}]}}"#);
     keep("oci", "manifest", manifest.as_bytes())?;
     keep("oci", "saved", br#"[{"Config":"c.json","RepoTags":["a:1"],"Layers":["l/layer.tar"]}]"#)?;
     keep("oci", "config", br#"{"config":{"Env":["A=b"],"Cmd":null},"rootfs":{"diff_ids":["x"]}}"#)?;
@@ -497,7 +503,8 @@ fn hostile() -> Result<Vec<u8>> {
         archive.append(&header, content)?;
     }
     archive.append_pax_extensions([("SCHILY.xattr.user.note", &b"v"[..]), ("mtime", b"1.5")])?;
-    let sparse = [("GNU.sparse.major", &b"0"[..]), ("GNU.sparse.realsize", b"100"), ("GNU.sparse.map", b"2,3")];
+    let sparse =
+        [("GNU.sparse.major", &b"0"[..]), ("GNU.sparse.realsize", b"100"), ("GNU.sparse.map", b"2,3")];
     archive.append_pax_extensions(sparse)?;
     let mut header = tar::Header::new_gnu();
     header.set_size(3);

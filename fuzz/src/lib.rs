@@ -1,8 +1,12 @@
-//! What the targets share: a disk that a small input describes, holes included.
+//! What the targets share: a place for trees, and a disk that a small input describes, holes included.
 //!
 //! A partition table has its second copy at the end of the disk, and a FAT32 volume has at least
 //! 33 MiB. As plain bytes such images are too large to mutate, so the targets of disk formats
 //! take a list of pieces instead; `examples/seeds.rs` makes those of good images.
+
+mod place;
+
+pub use place::Place;
 
 use formats::read_at::ReadAt;
 use std::io;

@@ -65,14 +65,14 @@ pub(crate) fn act(
                     println!("{said}");
                 }
             }
-            Verb::Import { source, name } if source == "-" => {
+            Verb::Import { source, name, .. } if source == "-" => {
                 let file = layer::spool(&images, std::io::stdin().lock())?;
                 let origin = "standard input";
                 let file = Source::Path(file.path());
                 let held = with_progress(|progress| images.take(&file, origin, progress))?;
                 tell(&images, &held, origin, name.as_deref())?;
             }
-            Verb::Import { source, name } => pull(&images, &source, name.as_deref())?,
+            Verb::Import { source, name, .. } => pull(&images, &source, name.as_deref())?,
             Verb::Rm { images: names, r#box } => {
                 for name in &names {
                     println!("{}", verbs::remove(&boxes()?, &images, &facts(), name, r#box)?);

@@ -51,13 +51,20 @@ fn main() -> ExitCode {
         return start(&said, command, &environment, is_root);
     }
     let (cli, _) = merged.unwrap_or(typed);
-    let open = || Images::open(is_root, &environment, cli.options.insecure_registry.clone());
-    let done = match cli.verb {
-        Some(Verb::Pull { source, name }) => {
-            open().and_then(|images| pull(&images, &source, name.as_deref()))
+    let insecure = match &cli.verb {
+        Some(Verb::Pull { registries, .. } | Verb::Import { registries, .. }) => {
+            registries.insecure_registry.clone()
         }
-        Some(Verb::Images { json }) => open().and_then(|images| list(&images, json)),
-        Some(verb) => return boxes::act(verb, open(), cli.options, &environment),
+        // These ask none.
+        _ => Vec::new(),
+    };
+    let images = Images::open(is_root, &environment, insecure);
+    let done = match cli.verb {
+        Some(Verb::Pull { source, name, .. }) => {
+            images.and_then(|images| pull(&images, &source, name.as_deref()))
+        }
+        Some(Verb::Images { json }) => images.and_then(|images| list(&images, json)),
+        Some(verb) => return boxes::act(verb, images, cli.options, &environment),
         // A box, which has been by now.
         None => Ok(()),
     };
@@ -138,7 +145,7 @@ fn start(
             may_make: true,
             only_plan: options.explain,
         };
-        return match Images::open(is_root, environment, options.insecure_registry.clone()) {
+        return match Images::open(is_root, environment, options.registries.insecure_registry.clone()) {
             Ok(images) => boxes::enter(&asked, &images, environment),
             Err(error) => fail(code::FAILED, &error, error.hint()),
         };
@@ -152,7 +159,7 @@ fn start(
     let found = if let Some(found) = images::in_place(source) {
         found.map(|image| (image, None))
     } else {
-        Images::open(is_root, environment, options.insecure_registry.clone()).and_then(|images| {
+        Images::open(is_root, environment, options.registries.insecure_registry.clone()).and_then(|images| {
             let (image, held) = with_progress(|progress| images::image(&images, source, progress))?;
             Ok((image, Some(held)))
         })

@@ -40,6 +40,9 @@ pub enum Verb {
         /// A further name for it.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// How registries are asked.
+        #[command(flatten)]
+        registries: Registries,
     },
     /// Lists the images of the store.
     Images {
@@ -97,6 +100,9 @@ pub enum Verb {
         /// A name for it.
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// How registries are asked.
+        #[command(flatten)]
+        registries: Registries,
     },
     /// Prints completions for a shell: `source <(toolbox completions bash)`.
     Completions {
@@ -147,6 +153,14 @@ pub struct Bind {
     pub read_only: bool,
 }
 
+/// How registries are asked, by those who may have to.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Registries {
+    /// Registries (HOST[:PORT]) that may be asked without TLS.
+    #[arg(long, value_name = "HOST", value_delimiter = ',')]
+    pub insecure_registry: Vec<String>,
+}
+
 /// What a box is to be.
 #[derive(Args, Clone, Debug)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
@@ -157,9 +171,9 @@ pub struct Options {
     /// Without it, the tools that came with toolbox or the machine, or what `TOOLBOX_IMAGE` says.
     #[arg(long, value_name = "SOURCE")]
     pub from: Option<String>,
-    /// Registries (HOST[:PORT]) that may be asked without TLS.
-    #[arg(long, value_name = "HOST", value_delimiter = ',', global = true)]
-    pub insecure_registry: Vec<String>,
+    /// How registries are asked.
+    #[command(flatten)]
+    pub registries: Registries,
     /// What of the host the box has.
     #[arg(long, short, value_enum, default_value_t)]
     pub profile: Profile,

@@ -113,17 +113,21 @@ fn owner_of(file: &File) -> io::Result<u32> {
     Ok(metadata.uid())
 }
 
-/// Puts the options of the files into a command line whose verb is `verb`, behind the word that they belong to.
+/// Puts those options of the files that `verb` has into a command line with this verb, behind the word that they
+/// belong to.
 pub fn insert(line: &[OsString], verb: Option<&str>, options: &[String]) -> Vec<OsString> {
-    let verb = verb.and_then(|verb| line.iter().skip(1).position(|word| word == verb));
-    // A box's own options come before its command; other verbs know the registries' option only.
-    let (at, every) = match verb.map(|at| (at + 1, &line[at + 1])) {
-        None => (1, true),
-        Some((at, word)) if word == "run" => (at + 1, true),
-        Some((at, _)) => (at + 1, false),
+    let table = crate::options::Cli::command();
+    let place = verb.and_then(|verb| Some((verb, line.iter().skip(1).position(|word| word == verb)? + 2)));
+    // A box's own options come before its command.
+    let (at, whose) = match place {
+        Some((verb, at)) => (at, table.find_subcommand(verb).unwrap_or(&table)),
+        None => (1, &table),
     };
     let at = at.min(line.len());
-    let fits = |option: &&String| every || option.starts_with("--insecure-registry");
+    let fits = |option: &&String| {
+        let name = option.trim_start_matches("--").split('=').next();
+        whose.get_arguments().any(|argument| argument.get_long() == name)
+    };
     let mut whole = line[..at].to_vec();
     whole.extend(options.iter().filter(fits).map(OsString::from));
     whole.extend_from_slice(&line[at..]);
@@ -156,7 +160,7 @@ fn refusal(option: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Cli, Profile};
+    use crate::options::{Cli, Profile, Verb};
     use clap::Parser;
 
     fn parsed(typed: &str, options: &[&str]) -> Cli {
@@ -175,12 +179,20 @@ mod tests {
         assert_eq!(cli.options.profile, Profile::All);
         assert_eq!(cli.options.env.len(), 2);
         let cli = parsed("toolbox run -p process -- run --profile disk", &options);
-        let Some(crate::options::Verb::Run { options: run, command }) = cli.verb else { panic!() };
+        let Some(Verb::Run { options: run, command }) = cli.verb else { panic!() };
         assert_eq!((run.profile, run.read_only), (Profile::Process, true));
         assert_eq!(command, ["run", "--profile", "disk"]);
-        let cli = parsed("toolbox pull x", &options);
-        assert_eq!(cli.options.insecure_registry, ["r:5000"]);
-        parsed("toolbox images --json", &options);
+        for line in ["toolbox pull x", "toolbox import x", "toolbox pull --name images x"] {
+            let Some(Verb::Pull { registries, .. } | Verb::Import { registries, .. }) =
+                parsed(line, &options).verb
+            else {
+                panic!("{line}");
+            };
+            assert_eq!(registries.insecure_registry, ["r:5000"], "{line}");
+        }
+        for line in ["images --json", "ls", "rm x", "gc", "enter x", "diff x", "commit x y", "man"] {
+            parsed(&format!("toolbox {line}"), &options);
+        }
         // A value that has a verb's name is none.
         assert_eq!(parsed("toolbox --from images", &options).options.profile, Profile::Net);
     }

@@ -60,6 +60,8 @@ impl Boxes {
         }
         let mut make = DirBuilder::new();
         make.recursive(true).mode(0o700).create(&folder).map_err(BoxError::io("cannot make", &folder))?;
+        // Programs with setuid may lie in layers.
+        toolbox_store::close(&folder).map_err(BoxError::io("cannot close to other users", &folder))?;
         // In a box there is no other path to it than the true one.
         let folder = folder.canonicalize().map_err(BoxError::io("cannot open", &folder))?;
         Ok(Self { folder })

@@ -56,6 +56,11 @@ impl ReadAt for Disk {
 }
 
 impl Disk {
+    /// Of any bytes.
+    pub(crate) fn of(reader: impl ReadAt + Send + Sync + 'static) -> Self {
+        Self(Arc::new(reader))
+    }
+
     /// Of a file, whose first bytes say whether it is a qcow2 one.
     pub(crate) fn open(file: File) -> Result<Self, DiskError> {
         let mut magic = [0; qcow2::MAGIC.len()];

@@ -80,6 +80,15 @@ struct Unpacking<'w> {
     tick: &'w mut dyn FnMut(u64),
 }
 
+/// Fills the tree from a file system that is any bytes: what an import does with a file, for those that have none.
+/// Gives the digest of the entries; [`Writer::finish`] is the caller's.
+///
+/// # Errors
+/// See [`Ext4Error`]; the tree is then to be thrown away.
+pub fn unpack(reader: impl ReadAt + Send + Sync + 'static, writer: &mut Writer) -> Result<Digest, Ext4Error> {
+    apply(Disk::of(reader), writer, &mut |_| ())
+}
+
 /// Fills the tree from the file system. `tick` is told how many bytes of content came each time.
 ///
 /// # Errors
@@ -164,7 +173,8 @@ impl Unpacking<'_> {
             0o14_0000 => return Ok(()),
             _ => return Err(wrong(path, "an inode of no known type")),
         };
-        if inode.links > 1 && kind != Kind::Directory {
+        // A device that is left out is nothing to link to.
+        if inode.links > 1 && kind != Kind::Directory && inode.rdev.is_none() {
             if let Some(first) = self.linked.get(&inode.number) {
                 kind = Kind::HardLink(first.clone());
             } else {

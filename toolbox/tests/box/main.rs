@@ -7,11 +7,13 @@
 mod config;
 mod escapes;
 mod failures;
+mod flags;
 mod kept;
 mod kept_faults;
 mod leaks;
 mod peers;
 mod report;
+mod setid;
 mod shop;
 mod sight;
 mod sources;

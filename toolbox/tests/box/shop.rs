@@ -66,16 +66,12 @@ impl Shop {
     /// A program of the test's user, `before` done by root in a mount namespace of its own.
     pub(super) fn program(&self, before: &str, words: &[&str]) -> Command {
         let top = self.top().display().to_string();
-        let user = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --");
-        let ranges = format!("mount --bind {top}/etc /etc;");
-        let (mounts, user) = match self.who {
-            Who::Root => (
-                format!("mkdir -p /var/lib/toolbox; mount --bind {top}/store /var/lib/toolbox;"),
-                String::new(),
-            ),
-            Who::User => (String::new(), user),
-            Who::Ranges => (ranges, user),
+        let mounts = match self.who {
+            Who::Root => format!("mkdir -p /var/lib/toolbox; mount --bind {top}/store /var/lib/toolbox;"),
+            Who::User => String::new(),
+            Who::Ranges => format!("mount --bind {top}/etc /etc;"),
         };
+        let user = self.becomes().join(" ");
         let script = format!("set -e; {mounts} {before}\nexec {user} \"$@\"");
         let mut command = Command::new("env");
         command
@@ -84,6 +80,34 @@ impl Shop {
             .env("TOOLBOX_CONFIG", "")
             .env("XDG_DATA_HOME", self.top().join("store"))
             .current_dir(self.top());
+        command
+    }
+
+    /// What makes root the one who has the boxes.
+    fn becomes(&self) -> Vec<String> {
+        let user = format!("setpriv --reuid {NOBODY} --regid {NOBODY} --clear-groups --");
+        let words = if self.who == Who::Root { "" } else { &user };
+        words.split_whitespace().map(str::to_owned).collect()
+    }
+
+    /// A mount namespace for many commands.
+    pub(super) fn place(&self) -> Place {
+        let mut command = self.program("", &["sh", "-c", "echo up; exec cat"]);
+        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        child.stdout.as_mut().unwrap().read_exact(&mut [0; 3]).unwrap();
+        Place(child)
+    }
+
+    /// As [`Self::command`], the namespace being there: the process is the program's from early on.
+    pub(super) fn command_in(&self, place: &Place, words: &[&str]) -> Command {
+        let mut command = Command::new("env");
+        command
+            .args(["--default-signal", "nsenter", &format!("--mount=/proc/{}/ns/mnt", place.0.id()), "--"])
+            .args(self.becomes())
+            .arg(self.top().join("toolbox"))
+            .args(words)
+            .env("TOOLBOX_CONFIG", "")
+            .env("XDG_DATA_HOME", self.top().join("store"));
         command
     }
 
@@ -156,6 +180,22 @@ impl Shop {
             assert!(Instant::now() < deadline, "left: {:#?}", found());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+}
+
+/// See [`Shop::place`]; gone with the value.
+pub(super) struct Place(Child);
+
+impl Place {
+    pub(super) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.0.stdin.take());
+        let _ = self.0.wait();
     }
 }
 

@@ -36,7 +36,7 @@ use rustix::fd::OwnedFd;
 use rustix::fs::{FlockOperation, Mode};
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use temporary::Temporary;
@@ -100,11 +100,11 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the store at `root`, and makes it if there is none: with mode 0700, because programs
-    /// with setuid lie in images.
+    /// Opens the store at `root`, and makes it if there is none. Its folders are closed to others,
+    /// whoever made them, because programs with setuid lie in images ([`close`]).
     ///
     /// # Errors
-    /// It cannot be made, or is of another format.
+    /// It cannot be made or closed, or is of another format.
     pub fn open(root: &Path) -> Result<Self, StoreError> {
         let mut folder = std::fs::DirBuilder::new();
         folder.recursive(true).mode(0o700);
@@ -112,6 +112,7 @@ impl Store {
         for name in ["images", "tmp", "index"] {
             let path = root.join(name);
             folder.create(&path).map_err(io_error("cannot make", &path))?;
+            close(&path).map_err(io_error("cannot close to other users", &path))?;
         }
         let store = Self { root: root.to_owned(), registries: Registries::default(), origin: None };
         let path = root.join("format");
@@ -564,6 +565,19 @@ impl Store {
         lock::lock(&file, operation).map_err(io_error("cannot lock", &path))?;
         Ok(file)
     }
+}
+
+/// Closes a folder to all but its owner, if it is not.
+///
+/// # Errors
+/// stat(2), chmod(2).
+pub fn close(folder: &Path) -> io::Result<()> {
+    let mut mode = std::fs::metadata(folder)?.permissions();
+    if mode.mode() & 0o777 == mode.mode() & 0o700 {
+        return Ok(());
+    }
+    mode.set_mode(0o700);
+    std::fs::set_permissions(folder, mode)
 }
 
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
