@@ -6,6 +6,13 @@
 //! Nothing here decides anything: see `kv-core` for what requests mean.
 //!
 //! Names of fields are those that prost makes: `peerURLs` is `peer_ur_ls`.
+//! [`error`] has etcd's refusals, [`json`] and [`gateway`] what is said beside gRPC.
+
+pub mod error;
+pub mod gateway;
+pub mod json;
+
+pub use error::Fault;
 
 /// Keys and events: package `mvccpb`.
 #[allow(missing_docs, unused_qualifications, clippy::all, clippy::pedantic, reason = "generated")]
