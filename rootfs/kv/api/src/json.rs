@@ -4,9 +4,12 @@
 //! Written: 64-bit numbers as strings, bytes in base64, enums by name, nothing that
 //! has its default value. Read: names also in camel case, numbers also bare, base64
 //! of either alphabet with or without its padding, enums also by number; `null` is
-//! as if absent, a name that is not known is passed over. Two things are refused
-//! that etcd 3.4 takes: two fields of one `oneof`, and more behind a message that is
-//! the only one.
+//! as if absent; names of fields and of enums' values that are not known are passed
+//! over, as in etcd 3.6 (3.4 refuses the latter).
+//!
+//! Where etcds differ, or we from them: two fields of one `oneof` are refused (as in
+//! 3.6; 3.4 takes one), a field given twice is the last (as in 3.4; 3.6 refuses it),
+//! and more behind a message that is the only one is refused (both pass over it).
 
 use std::sync::LazyLock;
 
