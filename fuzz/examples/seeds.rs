@@ -49,6 +49,17 @@ fn main() -> Result<()> {
         device[at..at + magic.len()].copy_from_slice(magic);
         keep("superblock", name, &Disk::to_input(&device))?;
     }
+    for (name, input) in [
+        ("range", r#"!{"key":"Zm9v","rangeEnd":"AA==","limit":"2","sort_order":"DESCEND","keysOnly":null}"#),
+        (
+            "txn",
+            r#""{"compare":[{"key":"YQ==","target":"CREATE","createRevision":"2"}],"success":[{"request_put":{"key":"YQ"}}]}"#,
+        ),
+        ("watch", "2{\"create_request\":{\"key\":\"Zm9v\"}}\n{\"cancelRequest\":{\"watchId\":7}}"),
+        ("message", "!\x12\x09\x0a\x01a\x10\x02\x18\x02\x20\x01"),
+    ] {
+        keep("kv_json", name, input.as_bytes())?;
+    }
     let event = b"add@/devices/vda\0ACTION=add\0DEVPATH=/devices/vda\0SUBSYSTEM=block\0DEVNAME=vda\0";
     keep("uevent", "add", event)?;
     keep("uevent", "entry", b"S:disk/by-label/a\nL:50\nI:1\nE:ID_FS_TYPE=ext4\nG:systemd\nQ:systemd\nV:1\n")?;
