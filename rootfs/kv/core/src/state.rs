@@ -83,8 +83,7 @@ impl State {
     pub(crate) fn open_database(backend: impl StorageBackend, options: Options) -> Result<Self, Error> {
         let doing = "opening it";
         let file_bytes = Arc::new(AtomicU64::new(0));
-        let backend =
-            Measured::new(backend, Arc::clone(&file_bytes)).map_err(redb::StorageError::from).at(doing)?;
+        let backend = ready(backend, &file_bytes).map_err(redb::StorageError::from).at(doing)?;
         let database = Builder::new()
             .set_cache_size(options.cache_bytes)
             .set_check_integrity_on_open(options.verify)
@@ -229,11 +228,28 @@ struct Measured<B> {
     bytes: Arc<AtomicU64>,
 }
 
-impl<B: StorageBackend> Measured<B> {
-    fn new(inner: B, bytes: Arc<AtomicU64>) -> io::Result<Self> {
-        bytes.store(inner.len()?, Ordering::Relaxed);
-        Ok(Self { inner, bytes })
+/// The first bytes of redb's files; it writes them once the rest of a new file is on the disk.
+const MAGIC: [u8; 9] = *b"redb\x1a\x0a\xa9\x0d\x0a";
+
+/// A new file of redb's is no longer (72 KiB), so that nothing larger is ever taken for one.
+const NEW_BYTES: u64 = 128 << 10;
+
+/// Measures a backend, and empties one that was being made when the power went: it is
+/// small and its first bytes are a beginning of the magic with zeros behind, where redb would refuse to go on.
+fn ready<B: StorageBackend>(backend: B, bytes: &Arc<AtomicU64>) -> io::Result<Measured<B>> {
+    let mut length = backend.len()?;
+    if (1..=NEW_BYTES).contains(&length) {
+        let mut head = [0; MAGIC.len()];
+        let there = head.len().min(length as usize);
+        backend.read(0, &mut head[..there])?;
+        let same = head.iter().zip(MAGIC).take_while(|(found, magic)| **found == *magic).count();
+        if same < MAGIC.len() && head[same..].iter().all(|byte| *byte == 0) {
+            backend.set_len(0)?;
+            length = 0;
+        }
     }
+    bytes.store(length, Ordering::Relaxed);
+    Ok(Measured { inner: backend, bytes: Arc::clone(bytes) })
 }
 
 impl<B: StorageBackend> StorageBackend for Measured<B> {

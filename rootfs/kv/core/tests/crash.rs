@@ -23,7 +23,8 @@ fn log(random: &mut Random) -> Vec<Command> {
     }
     for _ in 0..60 + random.below(60) {
         let key = format!("key-{}", random.below(25));
-        let value = "v".repeat(random.below(9000) as usize);
+        let most = if random.below(10) == 0 { 9000 } else { 300 };
+        let value = "v".repeat(random.below(most) as usize);
         let kind = random.below(20);
         commands.push(match kind {
             0 => delete("key-1", "key-2"),

@@ -95,6 +95,13 @@ fn other_files_are_refused() {
     let error = State::open_file(&path, Options::default()).unwrap_err();
     assert!(matches!(error, Error::Storage { doing: "opening it", .. }), "{error}");
 
+    // What begins with zeros and is no file that was being made is not emptied.
+    let zeros = vec![0; 1 << 20];
+    std::fs::write(&path, &zeros).unwrap();
+    let error = State::open_file(&path, Options::default()).unwrap_err();
+    assert!(matches!(error, Error::Storage { doing: "opening it", .. }), "{error}");
+    assert!(std::fs::read(&path).unwrap() == zeros);
+
     std::fs::remove_file(&path).unwrap();
     let table = redb::TableDefinition::<u64, u64>::new("accounts");
     let database = redb::Database::create(&path).unwrap();

@@ -104,8 +104,9 @@ impl Disk {
                 }
             }
             None if !failing => {
-                inner.synced = inner.now.clone();
-                inner.since.clear();
+                for change in std::mem::take(&mut inner.since) {
+                    change.apply(&mut inner.synced, usize::MAX);
+                }
             }
             None => {}
         }
