@@ -1,7 +1,7 @@
 //! The state machine's figures, without log and network: puts a second in batches,
 //! ranges, loading many keys, opening, compaction and snapshot of them.
 //!
-//! `cargo run --release -p kv-core --example figures -- FOLDER [KEYS]`; the folder should be on the
+//! `cargo run --release -p kv-core --example figures -- FOLDER [KEYS [CACHE_MIB]]`; the folder should be on the
 //! disk that counts. 8-byte keys, 256-byte values.
 
 use std::error::Error;
@@ -16,20 +16,24 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 fn main() -> Outcome<()> {
     let mut arguments = std::env::args().skip(1);
-    let folder = arguments.next().ok_or("usage: figures FOLDER [KEYS]")?;
+    let folder = arguments.next().ok_or("usage: figures FOLDER [KEYS [CACHE_MIB]]")?;
     let keys: u64 = arguments.next().as_deref().unwrap_or("1000000").parse()?;
+    let mut options = Options::default();
+    if let Some(mib) = arguments.next() {
+        options.cache_bytes = mib.parse::<usize>()? << 20;
+    }
     let path = Path::new(&folder).join("figures.redb");
     if path.exists() {
         fs::remove_file(&path)?;
     }
-    let mut run = Run { state: State::open_file(&path, Options::default())?, index: 0 };
+    let mut run = Run { state: State::open_file(&path, options)?, index: 0 };
     for size in [1, 16, 64] {
         run.puts(size)?;
     }
     run.ranges()?;
     drop(run);
     fs::remove_file(&path)?;
-    load(&path, keys)?;
+    load(&path, keys, options)?;
     fs::remove_file(&path)?;
     Ok(())
 }
@@ -108,8 +112,8 @@ impl Run {
     }
 }
 
-fn load(path: &Path, keys: u64) -> Outcome<()> {
-    let mut run = Run { state: State::open_file(path, Options::default())?, index: 0 };
+fn load(path: &Path, keys: u64, options: Options) -> Outcome<()> {
+    let mut run = Run { state: State::open_file(path, options)?, index: 0 };
     let value = Bytes::from(vec![b'v'; 256]);
     let begin = Instant::now();
     let mut next = 0;
@@ -166,7 +170,7 @@ fn load(path: &Path, keys: u64) -> Outcome<()> {
     fs::copy(path, &copy)?;
     drop(run);
     let begin = Instant::now();
-    let state = State::open_file(&copy, Options::default())?;
+    let state = State::open_file(&copy, options)?;
     timed("opening after a crash", begin);
     drop(state);
     fs::remove_file(&copy)?;

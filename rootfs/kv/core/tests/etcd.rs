@@ -531,3 +531,23 @@ fn alarms_and_the_servers_entries() {
     assert_eq!(view.side(b"role/a").unwrap(), Some("3".into()));
     assert_eq!(store.state.revision(), 1);
 }
+
+#[test]
+fn a_compaction_leaves_nothing_behind() {
+    let mut one = Store::new();
+    one.done(put("b", "1"));
+    let mut store = Store::new();
+    for key in ["a", "b", "c"] {
+        store.done(put(key, "1"));
+        store.done(put(key, "2"));
+    }
+    store.done(delete("a", "c"));
+    store.done(Command::Compact { revision: store.state.revision() });
+    store.sweep(2);
+    store.done(delete("c", ""));
+    store.done(put("b", "1"));
+    store.done(Command::Compact { revision: store.state.revision() });
+    store.sweep(2);
+    let (expected, found) = (one.state.sizes().unwrap(), store.state.sizes().unwrap());
+    assert_eq!((found.keys, found.in_use), (expected.keys, expected.in_use));
+}
