@@ -2,6 +2,8 @@
 //! once it is opened again and the log is replayed from the place that the database
 //! names, the state is that of a store that never failed.
 
+#![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
 mod common;
 
 use common::disk::{Disk, Random};

@@ -1,5 +1,7 @@
 //! etcd's own cases, as facts: what its tests of `mvcc`, `txn` and `kv` expect.
 
+#![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
 mod common;
 
 use common::{Store, delete, kv, put, range};
@@ -376,12 +378,13 @@ fn transactions_are_checked_before_they_begin() {
 
 #[test]
 fn comparisons() {
+    use CompareResult::{Equal, Greater, Less, NotEqual};
+
     let mut store = Store::new();
     store.done(Command::LeaseGrant { id: 7, ttl_s: 60 });
     store.done(put("a", "1"));
     store.done(Command::Put(Put { key: "a".into(), value: "2".into(), lease: 7, ..Put::default() }));
     store.done(put("b", "2"));
-    use CompareResult::{Equal, Greater, Less, NotEqual};
     let cases = [
         ("a", "", Equal, Target::Value("2".into()), true),
         ("a", "", Equal, Target::Value("1".into()), false),

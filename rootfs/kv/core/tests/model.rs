@@ -2,6 +2,8 @@
 //! every range at every revision, and the changes, while compactions are carried out in steps, the
 //! database is closed and opened, and snapshots are restored.
 
+#![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
 mod common;
 
 use bytes::Bytes;

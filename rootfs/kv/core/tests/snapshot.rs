@@ -1,5 +1,7 @@
 //! Snapshots that are damaged are refused, and what is there is never written over in part.
 
+#![allow(clippy::unwrap_used, reason = "a test's failure is a panic")]
+
 mod common;
 
 use common::{Store, delete, put, restore, snapshot};

@@ -95,20 +95,19 @@ impl Disk {
         let mut inner = self.0.lock().unwrap();
         inner.calls += 1;
         let failing = inner.fails_at.is_some_and(|at| inner.calls >= at);
+        // The failing write is under way and may be there in part; later ones are not.
+        let under_way = !failing || inner.fails_at == Some(inner.calls);
         match change {
-            Some(change) => {
-                // The failing write is under way and may be there in part.
-                if !failing || inner.fails_at == Some(inner.calls) {
-                    change.apply(&mut inner.now, usize::MAX);
-                    inner.since.push(change);
-                }
+            Some(change) if under_way => {
+                change.apply(&mut inner.now, usize::MAX);
+                inner.since.push(change);
             }
             None if !failing => {
                 for change in std::mem::take(&mut inner.since) {
                     change.apply(&mut inner.synced, usize::MAX);
                 }
             }
-            None => {}
+            Some(_) | None => {}
         }
         if failing { Err(io::Error::other("the power is gone")) } else { Ok(()) }
     }

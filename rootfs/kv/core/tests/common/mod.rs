@@ -1,5 +1,7 @@
 //! A store in memory, and short forms of requests.
 #![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::unwrap_used, reason = "a test's helper fails the test")]
+#![allow(clippy::needless_pass_by_value, reason = "a command is made where it is given")]
 
 pub mod disk;
 pub mod model;
@@ -57,18 +59,19 @@ pub fn options() -> Options {
 
 /// The readable state: every revision's keys, the changes, the leases, the rest.
 pub fn dump(view: &View) -> String {
-    let mut out = format!("{} {}\n", view.revision(), view.compacted());
+    let mut lines = vec![format!("{} {}", view.revision(), view.compacted())];
     for revision in view.compacted().max(1)..=view.revision() {
         let all = Range { revision, ..range("\0", "\0") };
-        out += &format!("{revision} {:?}\n", view.range(&all).unwrap().unwrap().kvs);
-        out += &format!("{:?}\n", view.hash(revision).unwrap());
+        lines.push(format!("{revision} {:?}", view.range(&all).unwrap().unwrap().kvs));
+        lines.push(format!("{:?}", view.hash(revision).unwrap()));
     }
     let changes = view.changes_since(view.compacted(), usize::MAX, true, |_| true).unwrap();
-    out += &format!("{changes:?}\n{:?}\n", view.alarms().unwrap());
+    lines.push(format!("{changes:?} {:?}", view.alarms().unwrap()));
     for lease in view.leases().unwrap() {
-        out += &format!("{lease:?} {:?}\n", view.lease_keys(lease.id).unwrap());
+        lines.push(format!("{lease:?} {:?}", view.lease_keys(lease.id).unwrap()));
     }
-    out + &format!("{:?}\n", view.side_all(&[]).unwrap())
+    lines.push(format!("{:?}", view.side_all(&[]).unwrap()));
+    lines.join("\n")
 }
 
 pub fn snapshot(view: &View) -> Vec<u8> {

@@ -104,7 +104,9 @@ impl Model {
             kvs.truncate(range.limit as usize);
         }
         if range.keys_only {
-            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+            for kv in &mut kvs {
+                kv.value = Bytes::new();
+            }
         }
         Ok(RangeReply { revision: self.revision, kvs, more, count })
     }
@@ -160,7 +162,11 @@ impl Model {
             Command::LeaseRevoke { id } => {
                 self.leases.remove(id).ok_or(Refusal::LeaseNotFound)?;
                 let keys = self.keys_of(*id);
-                self.write(|model, next| keys.iter().for_each(|key| model.remove(key, next)));
+                self.write(|model, next| {
+                    for key in &keys {
+                        model.remove(key, next);
+                    }
+                });
                 Ok(Outcome::Done)
             }
             Command::LeaseCheckpoint(_) | Command::Alarm { .. } => unreachable!("have tests of their own"),
@@ -208,7 +214,9 @@ impl Model {
 
     fn delete(&mut self, delete: &DeleteRange, next: i64) -> DeleteRangeReply {
         let before = self.at(&delete.key, &delete.range_end, i64::MAX);
-        before.iter().for_each(|kv| self.remove(&kv.key, next));
+        for kv in &before {
+            self.remove(&kv.key, next);
+        }
         let changed = self.events.last().is_some_and(|event| event.kv.mod_revision == next);
         DeleteRangeReply {
             revision: if changed { next } else { next - 1 },
