@@ -26,6 +26,33 @@ use std::process::Command;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// A log of three segments as its target takes them.
+fn kv_log() -> Result<Vec<u8>> {
+    use kv_log::disk::{Disk as _, sim::SimDisk};
+    let (disk, folder) = (SimDisk::new(0), Path::new("/log"));
+    let options =
+        kv_log::Options { mode: kv_log::Mode::Caller, segment_bytes: 4096, ..kv_log::Options::new(1) };
+    let (log, _) = kv_log::Log::open(disk.clone(), folder, options)?;
+    for index in 0..30 {
+        let id = kv_log::LogId { term: 1, node: 1, index };
+        let vote = (index % 10 == 0).then_some(kv_log::Vote { term: 1, node: 1, committed: true });
+        log.append_and_wait(vec![kv_log::Entry { id, payload: vec![index as u8; 300].into() }], vote)?;
+    }
+    log.save_committed(kv_log::LogId { term: 1, node: 1, index: 9 });
+    log.seal()?;
+    let mut names = disk.list(folder)?;
+    names.sort();
+    let mut input = vec![names.len() as u8 - 1];
+    for name in &names[1..] {
+        let (_, index) = kv_log::format::parse_name(name).ok_or("a name")?;
+        input.push(index as u8);
+    }
+    for name in names {
+        input.extend(disk.bytes(&folder.join(name))?);
+    }
+    Ok(input)
+}
+
 fn main() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let keep = |target: &str, name: &str, bytes: &[u8]| -> Result<()> {
@@ -154,6 +181,7 @@ fn main() -> Result<()> {
     }
     keep("journal_segment", "open", &segment(false))?;
     keep("journal_segment", "closed", &segment(true))?;
+    keep("kv_log", "three", &kv_log()?)?;
     let mut native = b"MESSAGE=one\nPRIORITY=3\nBINARY\n".to_vec();
     native.extend(3_u64.to_le_bytes());
     native.extend(b"a\nb\n\nMESSAGE=two\n");
