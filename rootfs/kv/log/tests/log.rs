@@ -142,7 +142,10 @@ fn many_callers_share_syncs_and_each_is_told_in_order() {
                         let durable = log.clone();
                         log.append(entries(1, index, 1, 200), None, move |result| {
                             // On the disk, by the time that it is said.
-                            tell.send(result.map(|()| durable.durable_state().next() > index)).unwrap();
+                            let said = result.map(|()| durable.durable_state().next() > index);
+                            // Before anybody can think that the log is nobody's any more.
+                            drop(durable);
+                            tell.send(said).unwrap();
                         })
                         .unwrap();
                     }
