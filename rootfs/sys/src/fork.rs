@@ -8,11 +8,11 @@ use std::os::unix::fs::MetadataExt;
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct CloneArgs {
-    pub(crate) flags: u64,
+    flags: u64,
     pidfd: u64,
     child_tid: u64,
     parent_tid: u64,
-    pub(crate) exit_signal: u64,
+    exit_signal: u64,
     stack: u64,
     stack_size: u64,
     tls: u64,
