@@ -80,11 +80,8 @@ pub(crate) fn act(
             }
             Verb::Gc => collect(&images, &boxes()?, &facts())?,
             // These are done by `main`.
-            Verb::Run { .. }
-            | Verb::Pull { .. }
-            | Verb::Images { .. }
-            | Verb::Completions { .. }
-            | Verb::Man => {}
+            Verb::Run(_) | Verb::Pull { .. } | Verb::Images { .. } | Verb::Completions { .. } | Verb::Man => {
+            }
         }
         Ok(ExitCode::SUCCESS)
     });

@@ -2,7 +2,7 @@
 
 mod boxes;
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, CommandFactory};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt::Display;
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use toolbox::images::{self, ImageError, Images};
 use toolbox::kept::session::Asked;
 use toolbox::kept::words;
-use toolbox::options::{Cli, Options, Verb};
+use toolbox::options::{self, Cli, Line, Options, Verb};
 use toolbox::run::code;
 use toolbox::{config, default, facts, plan, run};
 use toolbox_store::{Held, Progress, Stage, StoreError};
@@ -24,11 +24,11 @@ fn main() -> ExitCode {
     let line: Vec<OsString> = std::env::args_os().collect();
     // What is wrong with the line is said before what is wrong with a file.
     let typed = parse(&line);
-    if let Some(Verb::Completions { shell }) = typed.0.verb {
+    if let Some(Verb::Completions { shell }) = typed.cli.verb {
         clap_complete::generate(shell, &mut Cli::command(), "toolbox", &mut std::io::stdout());
         return ExitCode::SUCCESS;
     }
-    if let Some(Verb::Man) = typed.0.verb {
+    if let Some(Verb::Man) = typed.cli.verb {
         return match clap_mangen::Man::new(Cli::command()).render(&mut std::io::stdout()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => fail(1, &error, None),
@@ -43,14 +43,14 @@ fn main() -> ExitCode {
         defaults.notes.iter().for_each(|note| eprintln!("toolbox: note: {note}"));
     }
     let merged = (!defaults.options.is_empty())
-        .then(|| parse(&config::insert(&line, typed.1.subcommand_name(), &defaults.options)));
+        .then(|| parse(&config::insert(&line, typed.verb.as_deref(), &defaults.options)));
     let is_root = nix::unistd::geteuid().is_root();
     let both = merged.as_ref().unwrap_or(&typed);
-    if let (Some((typed_options, _)), Some((options, command))) = (box_of(&typed.0), box_of(&both.0)) {
-        let said = Said { options, matches: &both.1, typed: typed_options, typed_matches: &typed.1 };
+    if let (Some((typed_options, _)), Some((options, command))) = (box_of(&typed.cli), box_of(&both.cli)) {
+        let said = Said { options, given: &both.given, typed: typed_options, typed_given: &typed.given };
         return start(&said, command, &environment, is_root);
     }
-    let (cli, _) = merged.unwrap_or(typed);
+    let cli = merged.unwrap_or(typed).cli;
     let insecure = match &cli.verb {
         Some(Verb::Pull { registries, .. } | Verb::Import { registries, .. }) => {
             registries.insecure_registry.clone()
@@ -74,20 +74,16 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a command line.
-fn parse(line: &[OsString]) -> (Cli, ArgMatches) {
-    let matches = Cli::command().get_matches_from(line);
-    match Cli::from_arg_matches(&matches) {
-        Ok(cli) => (cli, matches),
-        Err(error) => error.exit(),
-    }
+/// Reads a command line, or ends with what is to be said of it.
+fn parse(line: &[OsString]) -> Line {
+    options::read(line).unwrap_or_else(|error| error.exit())
 }
 
 /// The options and the command of a box, if one is asked for.
 fn box_of(cli: &Cli) -> Option<(&Options, &[String])> {
     match &cli.verb {
         None => Some((&cli.options, &[])),
-        Some(Verb::Run { options, command }) => Some((options, command)),
+        Some(Verb::Run(run)) => Some((&run.options, &run.command)),
         Some(_) => None,
     }
 }
@@ -95,9 +91,9 @@ fn box_of(cli: &Cli) -> Option<(&Options, &[String])> {
 /// Options of a box, with the files' and as they were typed.
 struct Said<'a> {
     options: &'a Options,
-    matches: &'a ArgMatches,
+    given: &'a ArgMatches,
     typed: &'a Options,
-    typed_matches: &'a ArgMatches,
+    typed_given: &'a ArgMatches,
 }
 
 fn fail(code: u8, error: &dyn Display, hint: Option<&str>) -> ExitCode {
@@ -131,16 +127,14 @@ fn start(
 ) -> ExitCode {
     let options = said.options;
     if let Some(name) = &options.keep {
-        let words_of =
-            |matches: &ArgMatches| words::given(matches.subcommand().map_or(matches, |(_, below)| below));
         // A box that is there needs none.
         let from = options.from.clone().or_else(|| default::default_image(is_root, environment).ok());
         let asked = Asked {
             name,
             options: &Options { from, ..options.clone() },
-            words: words_of(said.matches),
+            words: words::given(said.given),
             typed: said.typed,
-            typed_words: words_of(said.typed_matches),
+            typed_words: words::given(said.typed_given),
             command,
             may_make: true,
             only_plan: options.explain,
@@ -185,7 +179,8 @@ fn start(
     }
     tell_notes(&plan);
     match run::run(&plan) {
-        Ok(code) => ExitCode::from(code),
+        // Nothing is left to be written or freed, and the way by way of `main` costs a thirtieth of the whole.
+        Ok(code) => sys::fork::end(code),
         Err(error) => fail(error.code(), &error, None),
     }
 }

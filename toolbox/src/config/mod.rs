@@ -160,7 +160,7 @@ fn refusal(option: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::options::{Cli, Profile, Verb};
+    use crate::options::{Cli, Profile, Run, Verb};
     use clap::Parser;
 
     fn parsed(typed: &str, options: &[&str]) -> Cli {
@@ -179,7 +179,7 @@ mod tests {
         assert_eq!(cli.options.profile, Profile::All);
         assert_eq!(cli.options.env.len(), 2);
         let cli = parsed("toolbox run -p process -- run --profile disk", &options);
-        let Some(Verb::Run { options: run, command }) = cli.verb else { panic!() };
+        let Some(Verb::Run(Run { options: run, command })) = cli.verb else { panic!() };
         assert_eq!((run.profile, run.read_only), (Profile::Process, true));
         assert_eq!(command, ["run", "--profile", "disk"]);
         for line in ["toolbox pull x", "toolbox import x", "toolbox pull --name images x"] {

@@ -12,10 +12,9 @@ use nix::unistd::{Pid, read};
 use rustix::pty::OpenptFlags;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 use seccompiler::BpfProgram;
+use std::ffi::{CString, NulError};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::process::CommandExt;
-use std::process::Command;
 
 /// What init has of the others.
 pub(super) struct Ties<'a> {
@@ -67,16 +66,13 @@ fn reap(ready: &OwnedFd) -> Result<(), String> {
 }
 
 fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, String> {
-    let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     let own = |kind| plan.namespaces.contains(&kind);
     if let Some(code) = prepare_box(plan, ties.go, ties.target)? {
         return Ok(code);
     }
     let slave = if plan.terminal { Some(terminal(ties.events)?) } else { None };
     let signals = signals().map_err(at("hear signals"))?;
-    let Some(command) = sys::fork::fork(0, None).map_err(|error| format!("fork: {error}"))? else {
-        start(plan, filters, slave.as_ref(), ties.events, ties.notes);
-    };
+    let command = start(plan, filters, slave.as_ref(), ties.events, ties.notes)?;
     drop(slave);
     let code = attend(command, &signals)?;
     if let Some(notes) = ties.notes {
@@ -95,7 +91,6 @@ fn live(plan: &Plan, filters: &[BpfProgram], ties: &Ties<'_>) -> Result<u8, Stri
 /// ended.
 fn prepare_box(plan: &Plan, go: &OwnedFd, target: Option<&OwnedFd>) -> Result<Option<u8>, String> {
     let own = |kind| plan.namespaces.contains(&kind);
-    let at = |doing: &'static str| move |error: Errno| format!("{doing}: {error}");
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow the monitor"))?;
     if read(go, &mut [0]) != Ok(1) {
         super::leave(code::FAILED);
@@ -177,96 +172,135 @@ pub(super) fn terminal(events: &OwnedFd) -> Result<OwnedFd, String> {
     Ok(slave)
 }
 
-/// The command's process, up to the command.
+/// Starts the command; gives its process id.
 pub(super) fn start(
     plan: &Plan,
     filters: &[BpfProgram],
     slave: Option<&OwnedFd>,
     events: &OwnedFd,
     notes: Option<&OwnedFd>,
-) -> ! {
-    let code = match execute(plan, filters, slave, notes) {
-        Failure::Step(text) => {
-            wire::failed(events, code::FAILED, &text);
-            code::FAILED
-        }
-        Failure::Command(error) => {
-            let name = plan.command.first().map_or("", String::as_str);
-            let code =
-                if error.kind() == io::ErrorKind::NotFound { code::NOT_FOUND } else { code::NOT_EXECUTABLE };
-            wire::failed(events, code, &format!("{name}: {error}"));
-            code
-        }
-    };
-    super::leave(code)
+) -> Result<i32, String> {
+    let command = Executable::of(plan).map_err(|error| format!("look at the command: {error}"))?;
+    sys::fork::borrow(&mut || {
+        let (code, text) = match prepare(plan, filters, slave, notes) {
+            Err(text) => (code::FAILED, text),
+            Ok(()) => {
+                let error = command.execute();
+                let missing = error == Errno::ENOENT;
+                let code = if missing { code::NOT_FOUND } else { code::NOT_EXECUTABLE };
+                let name = plan.command.first().map_or("", String::as_str);
+                (code, format!("{name}: {}", io::Error::from(error)))
+            }
+        };
+        wire::failed(events, code, &text);
+        code
+    })
+    .map_err(|error| format!("fork: {error}"))
 }
 
-enum Failure {
-    Step(String),
-    Command(io::Error),
+/// A command as execve(2) takes it.
+struct Executable {
+    /// Where it may be, the first that is there.
+    paths: Vec<CString>,
+    arguments: Vec<CString>,
+    environment: Vec<CString>,
 }
 
-impl<E: std::fmt::Display> From<(&str, E)> for Failure {
-    fn from((doing, error): (&str, E)) -> Self {
-        Self::Step(format!("{doing}: {error}"))
+impl Executable {
+    fn of(plan: &Plan) -> Result<Self, NulError> {
+        let name = plan.command.first().map_or("", String::as_str);
+        let folders = plan.environment.get("PATH").map_or("/bin:/usr/bin", String::as_str);
+        let paths: Result<_, _> = if name.contains('/') {
+            CString::new(name).map(|path| vec![path])
+        } else {
+            // An empty one is the working folder, environ(7); an empty name is nowhere.
+            let path = |folder: &str| match folder {
+                "" => CString::new(name),
+                folder => CString::new(format!("{folder}/{name}")),
+            };
+            folders.split(':').filter(|_| !name.is_empty()).map(path).collect()
+        };
+        let mut arguments: Vec<String> = plan.command.clone();
+        if is_shell(plan) {
+            // A login shell reads the image's profile.
+            arguments[0] = format!("-{}", name.rsplit('/').next().unwrap_or(name));
+        }
+        let variable = |(name, value): (&String, &String)| CString::new(format!("{name}={value}"));
+        Ok(Self {
+            paths: paths?,
+            arguments: arguments.into_iter().map(CString::new).collect::<Result<_, _>>()?,
+            environment: plan.environment.iter().map(variable).collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Becomes the command; comes back with why it cannot, as execvp(3) has it.
+    fn execute(&self) -> Errno {
+        let mut why = Errno::ENOENT;
+        for path in &self.paths {
+            let Err(mut error) = nix::unistd::execve(path, &self.arguments, &self.environment);
+            if error == Errno::ENOEXEC {
+                // A script that does not name who reads it.
+                let script = [c"/bin/sh".to_owned(), path.clone()];
+                let words: Vec<_> = script.iter().chain(self.arguments.iter().skip(1)).collect();
+                Err(error) = nix::unistd::execve(c"/bin/sh", &words, &self.environment);
+            }
+            match error {
+                Errno::ENOENT | Errno::ENOTDIR if why == Errno::EACCES => {}
+                // One that may be executed may come later.
+                Errno::ENOENT | Errno::ENOTDIR | Errno::EACCES => why = error,
+                other => return other,
+            }
+        }
+        why
     }
 }
 
-fn execute(plan: &Plan, filters: &[BpfProgram], slave: Option<&OwnedFd>, notes: Option<&OwnedFd>) -> Failure {
-    match prepare(plan, filters, slave, notes) {
-        Err(failure) => failure,
-        Ok(mut command) => Failure::Command(command.exec()),
-    }
+/// Names what failed.
+fn at<E: std::fmt::Display>(doing: &'static str) -> impl FnOnce(E) -> String {
+    move |error| format!("{doing}: {error}")
 }
 
+/// In the command's process, all that comes before it.
 fn prepare(
     plan: &Plan,
     filters: &[BpfProgram],
     slave: Option<&OwnedFd>,
     notes: Option<&OwnedFd>,
-) -> Result<Command, Failure> {
-    nix::unistd::setsid().map_err(|error| ("make a session", error))?;
-    SigSet::empty().thread_set_mask().map_err(|error| ("allow signals", error))?;
+) -> Result<(), String> {
+    nix::unistd::setsid().map_err(at("make a session"))?;
+    SigSet::empty().thread_set_mask().map_err(at("allow signals"))?;
     if let Some(slave) = slave {
-        rustix::process::ioctl_tiocsctty(slave).map_err(|error| ("take the terminal", error))?;
-        rustix::stdio::dup2_stdin(slave).map_err(|error| ("take the terminal", error))?;
-        rustix::stdio::dup2_stdout(slave).map_err(|error| ("take the terminal", error))?;
-        rustix::stdio::dup2_stderr(slave).map_err(|error| ("take the terminal", error))?;
+        rustix::process::ioctl_tiocsctty(slave).map_err(at("take the terminal"))?;
+        rustix::stdio::dup2_stdin(slave).map_err(at("take the terminal"))?;
+        rustix::stdio::dup2_stdout(slave).map_err(at("take the terminal"))?;
+        rustix::stdio::dup2_stderr(slave).map_err(at("take the terminal"))?;
     }
     // As everybody expects; init has made what it made without one.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
-    sys::fork::close_on_exec().map_err(|error| ("keep descriptors back", error))?;
+    sys::fork::close_on_exec().map_err(at("keep descriptors back"))?;
     nix::unistd::chdir(&plan.working_dir)
-        .map_err(|error| Failure::Step(format!("--workdir {}: {error}", plan.working_dir.display())))?;
+        .map_err(|error| format!("--workdir {}: {error}", plan.working_dir.display()))?;
     let keep = plan.capabilities.0;
     for one in CapabilitySet::all().iter().filter(|one| !keep.contains(*one)) {
         // EINVAL: newer than the kernel.
         let _ = rustix::thread::remove_capability_from_bounding_set(one);
     }
     let sets = CapabilitySets { effective: keep, permitted: keep, inheritable: CapabilitySet::empty() };
-    let have = rustix::thread::capabilities(None).map_err(|error| ("look at the capabilities", error))?;
+    let have = rustix::thread::capabilities(None).map_err(at("look at the capabilities"))?;
     let sets = CapabilitySets {
         effective: sets.effective & have.permitted,
         permitted: sets.permitted & have.permitted,
         ..sets
     };
-    rustix::thread::set_capabilities(None, sets).map_err(|error| ("set the capabilities", error))?;
-    rustix::thread::set_no_new_privs(true).map_err(|error| ("forbid new privileges", error))?;
-    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(|error| ("follow init", error))?;
+    rustix::thread::set_capabilities(None, sets).map_err(at("set the capabilities"))?;
+    rustix::thread::set_no_new_privs(true).map_err(at("forbid new privileges"))?;
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL).map_err(at("follow init"))?;
     if let Some(notes) = notes {
-        let program = report::program().map_err(|error| ("make the report's filter", error))?;
-        let listener = sys::seccomp::listen(&program).map_err(|error| ("listen for the report", error))?;
-        wire::listener(notes, &listener).map_err(|error| ("listen for the report", error))?;
+        let program = report::program().map_err(at("make the report's filter"))?;
+        let listener = sys::seccomp::listen(&program).map_err(at("listen for the report"))?;
+        wire::listener(notes, &listener).map_err(at("listen for the report"))?;
     }
-    seccomp::apply(filters).map_err(|error| ("filter the system calls", error))?;
-    let name = plan.command.first().map_or("", String::as_str);
-    let mut command = Command::new(name);
-    command.args(&plan.command[1..]).env_clear().envs(&plan.environment);
-    if is_shell(plan) {
-        // A login shell reads the image's profile.
-        command.arg0(format!("-{}", name.rsplit('/').next().unwrap_or(name)));
-    }
-    Ok(command)
+    seccomp::apply(filters).map_err(at("filter the system calls"))
 }
 
 fn is_shell(plan: &Plan) -> bool {

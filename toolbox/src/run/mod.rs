@@ -105,7 +105,6 @@ impl<T, E: Into<io::Error>> Doing<T> for Result<T, E> {
 }
 
 /// Ends one of the processes that are not the front.
-#[expect(clippy::exit, reason = "a forked process must not return to what its parent was doing")]
 fn leave(code: u8) -> ! {
-    std::process::exit(i32::from(code))
+    sys::fork::end(code)
 }

@@ -8,13 +8,13 @@ use std::fs;
 /// Ends all that descends from this process. Those whose parents end come to it (`PR_SET_CHILD_SUBREAPER`), so
 /// when it has no child it has no descendant. Needs a procfs of this process's namespace at /proc.
 pub(super) fn end_all() {
-    loop {
+    let wait = |flags| waitpid(None, Some(WaitPidFlag::__WALL | flags));
+    let mut ended = wait(WaitPidFlag::WNOHANG);
+    while ended != Err(Errno::ECHILD) {
         for child in children() {
             let _ = sys::process::kill(child, nix::libc::SIGKILL);
         }
-        if waitpid(None, Some(WaitPidFlag::__WALL)) == Err(Errno::ECHILD) {
-            return;
-        }
+        ended = wait(WaitPidFlag::empty());
     }
 }
 

@@ -9,10 +9,10 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::{FileType, OFlags, ResolveFlags, fstat, mkdirat, openat, openat2};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use std::fs::{self, Permissions};
+use std::fs::{self, DirBuilder, Permissions};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::{Component, Path, PathBuf};
 
 /// A mount point that each host has; it is seen again as soon as the tmpfs there is the root.
@@ -53,8 +53,7 @@ pub(super) fn make(plan: &Plan, target: Option<&OwnedFd>) -> Result<(), Failure>
     nix::unistd::pivot_root(FIRST, old.as_str()).at("enter", Path::new(FIRST))?;
     nix::unistd::chdir("/").at("enter", Path::new("/"))?;
     for folder in [LAYER, "/upper", "/work", ROOT, DEVICES] {
-        fs::create_dir(folder).at("make", Path::new(folder))?;
-        fs::set_permissions(folder, Permissions::from_mode(0o755)).at("make", Path::new(folder))?;
+        folder_with(0o755).create(folder).at("make", Path::new(folder))?;
     }
     let maker = Maker { foreign: plan.is_foreign(), sources };
     for (number, step) in plan.steps.iter().enumerate() {
@@ -88,6 +87,13 @@ fn sources(plan: &Plan, target: Option<&OwnedFd>) -> Result<Vec<Option<OwnedFd>>
     plan.steps.iter().map(take).collect()
 }
 
+/// A folder with these rights and no less: init has no umask.
+fn folder_with(mode: u32) -> DirBuilder {
+    let mut folder = DirBuilder::new();
+    folder.mode(mode);
+    folder
+}
+
 struct Maker {
     /// In a user namespace, where no device can be made.
     foreign: bool,
@@ -99,8 +105,14 @@ impl Maker {
         match step {
             Step::Folder { path, mode } => {
                 let path = below(LAYER, path);
-                fs::create_dir_all(&path).at("make", &path)?;
-                fs::set_permissions(&path, Permissions::from_mode(*mode)).at("make", &path)
+                match folder_with(*mode).create(&path) {
+                    // It was made on the way to another, or is to make its own way.
+                    Err(_) => {
+                        fs::create_dir_all(&path).at("make", &path)?;
+                        fs::set_permissions(&path, Permissions::from_mode(*mode)).at("make", &path)
+                    }
+                    made => made.at("make", &path),
+                }
             }
             Step::File { path, content } => {
                 let path = below(LAYER, path);
@@ -230,7 +242,6 @@ impl Maker {
             {
                 mknod(&path, SFlag::S_IFCHR, Mode::from_bits_truncate(0o666), makedev(major, minor))
                     .at("make", &path)?;
-                fs::set_permissions(&path, Permissions::from_mode(0o666)).at("make", &path)?;
                 continue;
             }
             fs::write(&path, "").at("make", &path)?;
@@ -250,8 +261,7 @@ impl Maker {
         }
         for (name, mode) in [("pts", 0o755), ("shm", 0o1777)] {
             let path = base.join(name);
-            fs::create_dir(&path).at("make", &path)?;
-            fs::set_permissions(&path, Permissions::from_mode(mode)).at("make", &path)?;
+            folder_with(mode).create(&path).at("make", &path)?;
         }
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         let pts = base.join("pts");

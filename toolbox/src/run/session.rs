@@ -137,9 +137,7 @@ fn live(
     mask.add(END);
     mask.thread_block().map_err(at("block signals"))?;
     let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC).map_err(at("make a signalfd"))?;
-    let Some(command) = sys::fork::fork(0, None).map_err(|error| format!("fork: {error}"))? else {
-        init::start(plan, filters, slave.as_ref(), events, None);
-    };
+    let command = init::start(plan, filters, slave.as_ref(), events, None)?;
     drop(slave);
     let code = init::attend(command, &signals)?;
     // What a session started ends with it, as with a box that is not kept.

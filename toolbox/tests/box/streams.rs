@@ -31,6 +31,39 @@ fn its_own_failures_have_codes_of_their_own() {
     }
 }
 
+/// As execvp(3) has it.
+#[test]
+fn commands_are_looked_for_as_shells_do() {
+    let root = Root::new();
+    let file = |name: &str, mode, text: &str| {
+        let path = root.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, text).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    file("first/tool", 0o644, "echo not this one");
+    file("second/tool", 0o755, "echo \"$0 $*\"");
+    file("etc/passwd", 0o644, "");
+    file("second/missing", 0o755, "#!/no/such/shell\n");
+    let path = ["--env", "PATH=/none:/etc/passwd:/first:/second:/bin"];
+    let said = |command: &[&str]| {
+        let output = root.run(&path, command);
+        let text = String::from_utf8(output.stdout).unwrap() + &String::from_utf8(output.stderr).unwrap();
+        (output.status.code().unwrap(), text)
+    };
+    assert_eq!(said(&["tool", "a b", "c"]), (0, "/second/tool a b c\n".to_owned()), "without a first line");
+    assert_eq!(said(&["sh", "-c", "echo $PATH"]).1, "/none:/etc/passwd:/first:/second:/bin\n");
+    assert_eq!(
+        said(&["/first/tool"]),
+        (126, "toolbox: error: /first/tool: Permission denied (os error 13)\n".to_owned())
+    );
+    assert_eq!(said(&["missing"]).0, 127);
+    assert_eq!(said(&["/etc/passwd/x"]).0, 126, "no folder");
+    assert_eq!(said(&[""]).0, 127);
+    let only = root.run(&["--env", "PATH=/none:/first"], &["tool"]);
+    assert_eq!(only.status.code(), Some(126), "{only:?}");
+}
+
 #[test]
 fn streams_are_the_callers() {
     let root = Root::new();
