@@ -1,7 +1,7 @@
 //! Carries a plan out.
 //!
 //! ```text
-//! front ──fork──► monitor ──clone──► init ──fork──► command
+//! front ──fork──► monitor ──clone──► init ──vfork──► command
 //!   │  control (pipe)  │                │
 //!   ├─────────────────►│ signals        │
 //!   │◄─────────────────┴────────────────┘ events (socket): terminal, failure, end
@@ -13,7 +13,7 @@
 //! A kept box belongs to a *keeper* instead, and each session of it has a monitor that joins the box:
 //!
 //! ```text
-//! front ──fork──► monitor ──fork──► session in the box ──fork──► command
+//! front ──fork──► monitor ──fork──► session in the box ──vfork──► command
 //!   │ the first one                        ╎ setns(2)
 //!   └───fork, fork──► keeper ──clone──► init of the box
 //! ```
