@@ -252,7 +252,6 @@ pub(crate) const REFUSED: &[&str] = &[
     "unknown",
     "get a -w xml",
     "alarm list",
-    "member remove 77",
     "member remove xyz",
     "member add",
     "move-leader 77",
@@ -318,10 +317,15 @@ pub(crate) const WATCHES: &[Watch] = &[
     Watch { line: "watch a c --rev 4 --prev-kv", first: "b", meanwhile: &[], last: "end" },
     Watch { line: "watch a zzz --rev 2", first: "zz", meanwhile: &[], last: "end" },
     Watch { line: "watch '' --prefix --rev 2 --prev-kv", first: "zz", meanwhile: &[], last: "end" },
-    Watch { line: "watch ab --rev 2 -w json", first: "", meanwhile: &["put ab fin"], last: "Zmlu" },
+    Watch {
+        line: "watch ab --rev 2 -w json",
+        first: "\"mod_revision\":7",
+        meanwhile: &["put ab fin"],
+        last: "Zmlu",
+    },
     Watch {
         line: "watch ab --rev 2 -w fields --prev-kv",
-        first: "",
+        first: "\"ModRevision\" : 7",
         meanwhile: &["put ab fin"],
         last: "fin",
     },
@@ -357,10 +361,9 @@ pub(crate) const WATCHES: &[Watch] = &[
         last: "more",
     },
     Watch {
-        line: "watch -i << 'watch zz --rev=1\\nprogress\\n'",
+        line: "watch -i << 'watch zz\\nprogress\\n'",
         first: "",
         meanwhile: &[],
         last: "progress notify",
     },
-    Watch { line: "watch -i << 'progress\\n'", first: "", meanwhile: &[], last: "progress notify" },
 ];
