@@ -28,14 +28,10 @@ pub struct Defragmented {
 }
 
 impl Source {
-    /// What the database takes of the disk, bytes; or what its keys and records need if that
-    /// is more, as redb writes some of it late.
-    ///
-    /// # Errors
-    /// What the database fails with.
-    pub fn allocated_bytes(&self) -> Result<u64, Error> {
-        let stored = self.view()?.meta().stored_bytes;
-        Ok(self.place.allocated_bytes().max(stored))
+    /// What the database takes of the disk, bytes. redb makes the file longer than it needs, with
+    /// holes in it, and writes some of it late.
+    pub fn allocated_bytes(&self) -> u64 {
+        self.place.allocated_bytes()
     }
 
     /// Bytes of the database's file now.

@@ -39,6 +39,12 @@ pub enum Refusal {
     /// More than [`crate::MAX_TTL_S`].
     #[error("too large lease TTL")]
     LeaseTtlTooLarge,
+    /// An alarm says that there is no room.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// An alarm says that members do not agree.
+    #[error("corrupt cluster")]
+    Corrupt,
 }
 
 /// Why the database cannot go on.
