@@ -1,6 +1,6 @@
 //! Commands into changes: one write transaction for as many as came together.
 
-use redb::ReadableTable;
+use redb::{ReadableTable, ReadableTableMetadata as _};
 
 use crate::check;
 use crate::command::{Alarm, AlarmAction, Command};
@@ -8,6 +8,10 @@ use crate::error::{Answer, At, Error, Refusal};
 use crate::meta::{Meta, Position};
 use crate::reply::{Event, Outcome, Reply};
 use crate::tables::Tables;
+
+/// etcd's `AlarmType`.
+const NO_SPACE: u32 = 1;
+const CORRUPT: u32 = 2;
 
 /// The commands of one write transaction. [`crate::State::batch`] commits it.
 pub struct Batch<'t> {
@@ -57,6 +61,9 @@ impl Batch<'_> {
     }
 
     fn outcome(&mut self, command: &Command) -> Answer<Outcome> {
+        if let Err(refusal) = self.check_alarms(command)? {
+            return Ok(Err(refusal));
+        }
         match command {
             Command::Nothing => Ok(Ok(Outcome::Done)),
             Command::Put(put) => {
@@ -105,6 +112,34 @@ impl Batch<'_> {
                 Ok(Ok(Outcome::Done))
             }
         }
+    }
+
+    /// What alarms forbid (etcd: `applierV3Capped`, `applierV3Corrupt`): without room, what makes
+    /// the store larger; if members do not agree, all changes.
+    fn check_alarms(&self, command: &Command) -> Answer<()> {
+        if self.tables.alarms.is_empty().at("reading the alarms")? {
+            return Ok(Ok(()));
+        }
+        let raised = list(&self.tables.alarms, 0)?;
+        let is_raised = |kind| raised.iter().any(|alarm| alarm.kind == kind);
+        let grows = match command {
+            Command::Put(_) | Command::LeaseGrant { .. } => true,
+            Command::Txn(txn) => txn.puts(),
+            _ => false,
+        };
+        let changes = grows
+            || matches!(
+                command,
+                Command::DeleteRange(_)
+                    | Command::Txn(_)
+                    | Command::Compact { .. }
+                    | Command::LeaseRevoke { .. }
+            );
+        Ok(match () {
+            () if changes && is_raised(CORRUPT) => Err(Refusal::Corrupt),
+            () if grows && is_raised(NO_SPACE) => Err(Refusal::NoSpace),
+            () => Ok(()),
+        })
     }
 
     /// From here on nothing below `revision` can be read; what that frees is removed by

@@ -199,6 +199,17 @@ pub struct Txn {
     pub failure: Vec<Operation>,
 }
 
+impl Txn {
+    /// Whether a put is in it, whichever way it goes.
+    pub fn puts(&self) -> bool {
+        self.success.iter().chain(&self.failure).any(|operation| match operation {
+            Operation::Put(_) => true,
+            Operation::Txn(txn) => txn.puts(),
+            Operation::Range(_) | Operation::DeleteRange(_) => false,
+        })
+    }
+}
+
 /// What to do with an alarm.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmAction {

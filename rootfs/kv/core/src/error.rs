@@ -39,6 +39,12 @@ pub enum Refusal {
     /// More than [`crate::MAX_TTL_S`].
     #[error("too large lease TTL")]
     LeaseTtlTooLarge,
+    /// An alarm says that there is no room.
+    #[error("database space exceeded")]
+    NoSpace,
+    /// An alarm says that members do not agree.
+    #[error("corrupt cluster")]
+    Corrupt,
 }
 
 /// Why the database cannot go on.
@@ -116,6 +122,14 @@ pub enum Error {
         "a snapshot is restored into an empty database, and this one is not: choose an empty data folder"
     )]
     NotEmpty,
+    /// The database is in no file that another could take the place of.
+    #[error("the database was not opened from a file: it cannot be defragmented in place")]
+    NoFile,
+    /// A new file was put in place and the disk then failed.
+    #[error(
+        "the folder of the store's database could not be synced: nothing is written any more; start anew, and replace the member if that fails too"
+    )]
+    Unsure,
 }
 
 /// Says what was being done when redb failed.

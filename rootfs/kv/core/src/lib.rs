@@ -21,10 +21,12 @@ mod changes;
 mod check;
 mod command;
 mod compaction;
+mod defragment;
 mod error;
 mod hash;
 mod lease;
 mod meta;
+mod place;
 mod range;
 mod record;
 mod reply;
@@ -44,6 +46,7 @@ pub use command::{
     SortTarget, Target, Txn,
 };
 pub use compaction::Swept;
+pub use defragment::Defragmented;
 pub use error::{Error, Refusal};
 pub use hash::KeyValueHash;
 pub use lease::{Lease, MAX_TTL_S};

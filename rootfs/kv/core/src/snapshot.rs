@@ -3,7 +3,6 @@
 //! pages, so that it can be read by a program with another version of redb, and is
 //! free of what the file no longer needs.
 
-use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use redb::{ReadableDatabase, StorageBackend};
 
 use crate::error::{At, Error};
 use crate::meta::{FORMAT, Meta};
+use crate::place;
 use crate::record::{number, push};
 use crate::state::{Options, State, file_backend};
 use crate::tables::Tables;
@@ -92,12 +92,12 @@ impl State {
         reader: &mut impl Read,
     ) -> Result<Self, Error> {
         let mut state = Self::open_database(backend, options)?;
-        let transaction = state.database.begin_read().at(RESTORING)?;
+        let transaction = state.place.database().begin_read().at(RESTORING)?;
         if transaction.list_tables().at(RESTORING)?.next().is_some() {
             return Err(Error::NotEmpty);
         }
         drop(transaction);
-        let transaction = state.database.begin_write().at(RESTORING)?;
+        let transaction = state.place.database().begin_write().at(RESTORING)?;
         {
             let mut tables = Tables::open(&transaction)?;
             fill(&mut tables, reader)?;
@@ -113,32 +113,17 @@ impl State {
     /// # Errors
     /// As [`State::restore`], and [`Error::Io`].
     pub fn restore_file(path: &Path, options: Options, reader: &mut impl Read) -> Result<Self, Error> {
-        let failed = |doing: &str, path: &Path| {
-            let doing = format!("cannot {doing} {}", path.display());
-            move |source| Error::Io { doing, source }
-        };
-        let mut new = path.as_os_str().to_owned();
-        new.push(".new");
-        let new = Path::new(&new);
-        match fs::remove_file(new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(failed("remove", new)(error));
-            }
-            _ => {}
-        }
-        let state = match Self::restore(file_backend(new)?, options, reader) {
+        let new = place::beside(path, place::RESTORED);
+        place::remove(&new)?;
+        let state = match Self::restore(file_backend(&new)?, options, reader) {
             Ok(state) => state,
             Err(error) => {
-                fs::remove_file(new).map_err(failed("remove", new))?;
+                place::remove(&new)?;
                 return Err(error);
             }
         };
-        fs::rename(new, path).map_err(failed("put in place", new))?;
-        let folder = match path.parent() {
-            Some(folder) if !folder.as_os_str().is_empty() => folder,
-            _ => Path::new("."),
-        };
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))?;
+        place::put_in_place(&new, path)?;
+        state.place.set_path(path);
         Ok(state)
     }
 }
@@ -238,7 +223,12 @@ fn fill(tables: &mut Tables<'_>, reader: &mut impl Read) -> Result<(), Error> {
 }
 
 /// Takes a chunk's entries; `true` if it was the last.
-fn chunk_into(tables: &mut Tables<'_>, chunk: &[u8], entries: &mut u64, offset: u64) -> Result<bool, Error> {
+pub(crate) fn chunk_into(
+    tables: &mut Tables<'_>,
+    chunk: &[u8],
+    entries: &mut u64,
+    offset: u64,
+) -> Result<bool, Error> {
     let mut at = 0;
     while at < chunk.len() {
         let damaged = |what| Error::SnapshotDamaged { offset: offset + 8 + at as u64, what };

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::backends::FileBackend;
-use redb::{BackendError, Builder, Database, Durability, StorageBackend, TableHandle};
+use redb::{BackendError, Builder, Durability, StorageBackend, TableHandle};
 
 use crate::batch::Batch;
 use crate::error::{At, Error};
 use crate::meta::{Meta, Position};
+use crate::place::{self, Open, Place};
 use crate::tables::{META, Tables};
 use crate::view::{Source, View};
 
@@ -37,7 +38,7 @@ impl Default for Options {
 /// How large the store is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
-    /// Bytes of the database's file. It does not shrink: a snapshot that is restored is smaller.
+    /// Bytes of the database's file. It shrinks by [`Source::defragment`] only.
     pub on_disk: u64,
     /// Bytes of keys and records in it, old versions included, without the trees around them.
     pub in_use: u64,
@@ -50,9 +51,8 @@ pub struct Sizes {
 /// The state machine and its database. There is one for a database; all that reads takes a
 /// [`Source`] or a [`View`] from it.
 pub struct State {
-    pub(crate) database: Arc<Database>,
+    pub(crate) place: Arc<Place>,
     pub(crate) meta: Meta,
-    file_bytes: Arc<AtomicU64>,
 }
 
 impl Debug for State {
@@ -77,7 +77,12 @@ impl State {
     /// # Errors
     /// As [`State::open`], and [`Error::Io`].
     pub fn open_file(path: &Path, options: Options) -> Result<Self, Error> {
-        Self::open(file_backend(path)?, options)
+        // What a defragmentation or a restore had not finished.
+        place::remove(&place::beside(path, place::RESTORED))?;
+        place::remove(&place::beside(path, place::COPIED))?;
+        let state = Self::open(file_backend(path)?, options)?;
+        state.place.set_path(path);
+        Ok(state)
     }
 
     pub(crate) fn open_database(backend: impl StorageBackend, options: Options) -> Result<Self, Error> {
@@ -89,13 +94,14 @@ impl State {
             .set_check_integrity_on_open(options.verify)
             .create_with_backend(backend)
             .at(doing)?;
-        Ok(Self { database: Arc::new(database), meta: Meta::default(), file_bytes })
+        let place = Place::new(Open { database: Arc::new(database), file_bytes, path: None }, options);
+        Ok(Self { place: Arc::new(place), meta: Meta::default() })
     }
 
     /// Reads the numbers, or stamps a database that is new.
     fn load(&mut self) -> Result<(), Error> {
         let doing = "opening its tables";
-        let transaction = self.database.begin_write().at(doing)?;
+        let transaction = self.place.database().begin_write().at(doing)?;
         let names = transaction.list_tables().at(doing)?.map(|table| table.name().to_owned());
         let names: Vec<String> = names.collect();
         if !names.is_empty() && !names.iter().any(|name| name == "meta") {
@@ -125,7 +131,8 @@ impl State {
         run: impl FnOnce(&mut Batch<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
         let doing = "committing";
-        let mut transaction = self.database.begin_write().at(doing)?;
+        let _writing = self.place.writing()?;
+        let mut transaction = self.place.database().begin_write().at(doing)?;
         transaction.set_durability(Durability::None).at(doing)?;
         let (meta, result) = {
             let tables = Tables::open(&transaction)?;
@@ -145,7 +152,8 @@ impl State {
     /// # Errors
     /// What the database fails with.
     pub fn make_durable(&mut self) -> Result<(), Error> {
-        let transaction = self.database.begin_write().at("making it durable")?;
+        let _writing = self.place.writing()?;
+        let transaction = self.place.database().begin_write().at("making it durable")?;
         Self::commit_durable(transaction)
     }
 
@@ -194,7 +202,26 @@ impl State {
 
     /// Where other threads get their views from.
     pub fn source(&self) -> Source {
-        Source::new(Arc::clone(&self.database))
+        Source::new(Arc::clone(&self.place))
+    }
+
+    /// Takes the place of another state: who has a [`Source`] of that one gets views of this one.
+    /// Views that were taken stay as they are.
+    #[must_use]
+    fn in_place_of(self, old: &Self) -> Self {
+        old.place.replace(self.place.open());
+        Self { place: Arc::clone(&old.place), meta: self.meta }
+    }
+
+    /// The state that `make` has put into the same file ([`State::restore_file`]); it takes this
+    /// one's place, also for who has a [`Source`]. No defragmentation is under way meanwhile, which
+    /// would put the old state back.
+    ///
+    /// # Errors
+    /// The closure's, and [`Error::Unsure`]; this state goes on then.
+    pub fn replaced_by<E: From<Error>>(&self, make: impl FnOnce() -> Result<Self, E>) -> Result<Self, E> {
+        let _writing = self.place.writing()?;
+        Ok(make()?.in_place_of(self))
     }
 
     /// How large the store is; costs nothing.
@@ -204,12 +231,7 @@ impl State {
     pub fn sizes(&self) -> Result<Sizes, Error> {
         let view = self.view()?;
         let (keys, leases) = view.counts()?;
-        Ok(Sizes {
-            on_disk: self.file_bytes.load(Ordering::Relaxed),
-            in_use: self.meta.stored_bytes,
-            keys,
-            leases,
-        })
+        Ok(Sizes { on_disk: self.place.file_bytes(), in_use: self.meta.stored_bytes, keys, leases })
     }
 }
 

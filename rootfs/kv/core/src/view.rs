@@ -6,13 +6,14 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata};
+use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTableMetadata};
 
 use crate::batch;
 use crate::command::{Alarm, Range, Txn};
 use crate::error::{Answer, At, Error};
 use crate::lease::Lease;
 use crate::meta::{Meta, Position};
+use crate::place::Place;
 use crate::range::Reader;
 use crate::reply::{RangeReply, TxnReply};
 use crate::tables::{Bytes as Raw, PastKey, ReadTables};
@@ -20,7 +21,7 @@ use crate::tables::{Bytes as Raw, PastKey, ReadTables};
 /// Where views come from; cheap to clone.
 #[derive(Clone)]
 pub struct Source {
-    database: Arc<Database>,
+    pub(crate) place: Arc<Place>,
 }
 
 impl Debug for Source {
@@ -30,8 +31,8 @@ impl Debug for Source {
 }
 
 impl Source {
-    pub(crate) fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    pub(crate) fn new(place: Arc<Place>) -> Self {
+        Self { place }
     }
 
     /// The state as of the newest batch.
@@ -39,10 +40,11 @@ impl Source {
     /// # Errors
     /// What the database fails with.
     pub fn view(&self) -> Result<View, Error> {
-        let transaction = self.database.begin_read().at("beginning to read")?;
+        let database = self.place.database();
+        let transaction = database.begin_read().at("beginning to read")?;
         let tables = ReadTables::open(&transaction)?;
         let meta = Meta::load(&tables.meta)?.ok_or(Error::NotAStore)?;
-        Ok(View { inner: Arc::new(Inner { tables, meta }) })
+        Ok(View { inner: Arc::new(Inner { tables, meta, _database: database }) })
     }
 }
 
@@ -55,6 +57,8 @@ pub struct View {
 struct Inner {
     tables: ReadTables,
     meta: Meta,
+    /// Another may be in its place by now; who reads keeps it open.
+    _database: Arc<Database>,
 }
 
 impl Debug for View {

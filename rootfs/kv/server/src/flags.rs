@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::compactor::Retention;
+use crate::quota;
+
 /// Flags that are served, and what etcd takes when they are not given.
 const FLAGS: &[(&str, &str)] = &[
     ("name", "default"),
@@ -16,6 +19,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("initial-cluster", ""),
     ("initial-cluster-state", "new"),
     ("initial-cluster-token", "etcd-cluster"),
+    ("quota-backend-bytes", "0"),
+    ("auto-compaction-mode", "periodic"),
+    ("auto-compaction-retention", "0"),
 ];
 
 /// What a member is started with.
@@ -31,6 +37,10 @@ pub struct Flags {
     pub advertise_client: Vec<String>,
     /// Where peers are told to go.
     pub peer_urls: Vec<String>,
+    /// The largest database, bytes; `None` for any.
+    pub quota_bytes: Option<u64>,
+    /// What compaction by the member itself keeps; `None` for no such compaction.
+    pub compaction: Option<Retention>,
     /// What tells clusters with the same addresses apart.
     pub token: String,
 }
@@ -172,7 +182,29 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
     }
     let token = get("initial-cluster-token");
-    Ok(Flags { name, data_dir: data_dir.into(), listen_client, advertise_client, peer_urls, token })
+    let quota = get("quota-backend-bytes");
+    let quota_bytes = quota::bytes(&quota).ok_or_else(|| Wrong::Value {
+        flag: "quota-backend-bytes",
+        value: quota,
+        why: "it must be a number of bytes; 0 stands for 2 GiB, a negative one for no quota",
+    })?;
+    let retention = get("auto-compaction-retention");
+    let compaction = Retention::read(&get("auto-compaction-mode"), &retention);
+    let compaction = compaction.map_err(|why| Wrong::Value {
+        flag: "auto-compaction-retention",
+        value: retention,
+        why,
+    })?;
+    Ok(Flags {
+        name,
+        data_dir: data_dir.into(),
+        listen_client,
+        advertise_client,
+        peer_urls,
+        quota_bytes,
+        compaction,
+        token,
+    })
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -250,6 +282,10 @@ mod tests {
             ("--listen-client-urls http://127.0.0.1", "it must end with a port"),
             ("--initial-cluster default=http://localhost:2380,b=http://localhost:1", "a cluster of one"),
             ("--initial-cluster-state existing", "cannot join"),
+            ("--quota-backend-bytes 2GB", "a number of bytes"),
+            ("--auto-compaction-mode daily --auto-compaction-retention 1", "periodic or revision"),
+            ("--auto-compaction-retention often", "10m"),
+            ("--auto-compaction-mode revision --auto-compaction-retention 1h", "a number of revisions"),
         ];
         for (words, reason) in cases {
             let error = read(words, &[]).unwrap_err().to_string();

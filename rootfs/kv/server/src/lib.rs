@@ -11,6 +11,7 @@
 //! The library prints nothing and ends nothing: the program does.
 
 mod answer;
+pub mod compactor;
 pub mod consensus;
 pub mod error;
 pub mod flags;
@@ -19,6 +20,7 @@ pub mod identity;
 pub mod lessor;
 pub mod machine;
 pub mod member;
+pub mod quota;
 pub mod server;
 pub mod service;
 pub mod solo;

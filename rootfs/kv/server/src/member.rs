@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use kv_api::Fault;
-use kv_api::etcdserverpb::ResponseHeader;
+use kv_api::etcdserverpb::alarm_request::AlarmAction;
+use kv_api::etcdserverpb::{AlarmRequest, AlarmType, ResponseHeader};
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::{Outcome, View};
 use tonic::Status;
@@ -12,6 +13,7 @@ use tonic::Status;
 use crate::consensus::Consensus;
 use crate::identity::Identity;
 use crate::machine::Shared;
+use crate::quota::Quota;
 use crate::wire;
 
 /// The version of etcd whose API this is, for clients that choose by it.
@@ -26,6 +28,8 @@ pub struct Member {
     pub shared: Shared,
     /// Who this member is.
     pub identity: Arc<Identity>,
+    /// How large the store may be.
+    pub quota: Arc<Quota>,
     /// Where clients reach it.
     pub client_urls: Arc<[String]>,
 }
@@ -62,9 +66,23 @@ impl Member {
         }
     }
 
-    /// Refuses what would make the store larger while the alarm for that is raised.
-    pub fn check_room(&self) -> Result<(), Status> {
-        if self.shared.no_space.load(Ordering::Relaxed) { Err(Fault::NoSpace.into()) } else { Ok(()) }
+    /// Refuses what would make the store larger by so many bytes while the alarm for that is raised, or
+    /// if it is over the quota then: that raises the alarm.
+    pub async fn check_room(&self, bytes: u64) -> Result<(), Status> {
+        if self.shared.no_space.load(Ordering::Relaxed) {
+            return Err(Fault::NoSpace.into());
+        }
+        let in_use = self.shared.sizes.borrow().in_use;
+        if self.quota.has_room(&self.shared.source, in_use, bytes) {
+            return Ok(());
+        }
+        let alarm = AlarmRequest {
+            action: AlarmAction::Activate.into(),
+            member_id: self.identity.member,
+            alarm: AlarmType::Nospace.into(),
+        };
+        self.change(Change::Alarm(alarm)).await?;
+        Err(Fault::NoSpace.into())
     }
 
     /// The state, with all that was acknowledged before the call, or, serializable, as this member has it.

@@ -9,10 +9,12 @@ use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server as Transport;
 
+use crate::compactor::{self, Retention};
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::identity::Identity;
 use crate::member::Member;
+use crate::quota::Quota;
 use crate::service;
 use crate::solo::Solo;
 
@@ -22,6 +24,7 @@ pub struct Server {
     solo: Arc<Solo>,
     member: Member,
     listeners: Vec<TcpListener>,
+    compaction: Option<Retention>,
 }
 
 impl Server {
@@ -52,9 +55,10 @@ impl Server {
             consensus: Arc::clone(&solo) as _,
             shared,
             identity: Arc::new(identity),
+            quota: Arc::new(Quota::new(flags.quota_bytes, &flags.data_dir)),
             client_urls: flags.advertise_client.clone().into(),
         };
-        Ok(Self { solo, member, listeners })
+        Ok(Self { solo, member, listeners, compaction: flags.compaction })
     }
 
     /// The addresses that are served.
@@ -69,6 +73,7 @@ impl Server {
     /// Why the member could not go on, or could not write at the end.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Arc<Error>> {
         let expiry = tokio::spawn(service::expire(self.member.clone()));
+        let compaction = self.compaction.map(|kept| tokio::spawn(compactor::run(self.member.clone(), kept)));
         let (quit, _) = tokio::sync::watch::channel(false);
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
@@ -99,6 +104,7 @@ impl Server {
         };
         quit.send_replace(true);
         expiry.abort();
+        compaction.inspect(tokio::task::JoinHandle::abort);
         // Streams (watches) have no end of their own, so they get a moment and are then cut.
         let grace = std::time::Duration::from_millis(500);
         let _ = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;

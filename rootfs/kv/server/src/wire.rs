@@ -152,5 +152,7 @@ pub fn fault(refusal: Refusal) -> Fault {
         Refusal::LeaseNotFound => Fault::LeaseNotFound,
         Refusal::LeaseExists => Fault::LeaseExist,
         Refusal::LeaseTtlTooLarge => Fault::LeaseTtlTooLarge,
+        Refusal::NoSpace => Fault::NoSpace,
+        Refusal::Corrupt => Fault::Corrupt,
     }
 }

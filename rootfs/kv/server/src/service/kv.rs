@@ -7,7 +7,7 @@ use kv_core::{Operation, Outcome, Refusal};
 use tonic::{Request, Response, Status};
 
 use crate::member::{Member, blocking, broken, mixed_up};
-use crate::{answer, wire};
+use crate::{answer, quota, wire};
 
 /// The most operations of a transaction (etcd: `--max-txn-ops`).
 const TXN_OPERATIONS: usize = 128;
@@ -43,7 +43,7 @@ impl pb::kv_server::Kv for Kv {
     async fn put(&self, request: Request<pb::PutRequest>) -> Result<Response<pb::PutResponse>, Status> {
         let request = request.into_inner();
         kv_core::check_put(&wire::put(request.clone())).map_err(refuse)?;
-        self.0.check_room()?;
+        self.0.check_room(quota::put_bytes(&request)).await?;
         let (revision, outcome) = self.0.change(Change::Put(request)).await?;
         let Outcome::Put(reply) = outcome else { return Err(mixed_up()) };
         Ok(Response::new(answer::put(reply, self.0.header(revision))))
@@ -72,8 +72,9 @@ impl pb::kv_server::Kv for Kv {
             let header = self.0.header(reply.revision);
             return Ok(Response::new(answer::txn(reply, header)));
         }
-        if puts(&request) {
-            self.0.check_room()?;
+        let bytes = quota::txn_bytes(&request);
+        if bytes > 0 {
+            self.0.check_room(bytes).await?;
         }
         let (revision, outcome) = self.0.change(Change::Txn(request)).await?;
         let Outcome::Txn(reply) = outcome else { return Err(mixed_up()) };
@@ -103,14 +104,6 @@ fn operations(txn: &pb::TxnRequest) -> impl Iterator<Item = &pb::request_op::Req
 fn is_serializable(txn: &pb::TxnRequest) -> bool {
     operations(txn).all(|operation| match operation {
         pb::request_op::Request::RequestRange(range) => range.serializable,
-        _ => false,
-    })
-}
-
-fn puts(txn: &pb::TxnRequest) -> bool {
-    operations(txn).any(|operation| match operation {
-        pb::request_op::Request::RequestPut(_) => true,
-        pb::request_op::Request::RequestTxn(txn) => puts(txn),
         _ => false,
     })
 }

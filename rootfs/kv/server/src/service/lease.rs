@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::lessor::MIN_TTL_S;
 use crate::member::{Member, blocking, mixed_up};
+use crate::quota;
 
 /// The service.
 #[derive(Debug)]
@@ -42,7 +43,7 @@ impl pb::lease_server::Lease for Lease {
         if request.ttl > MAX_TTL_S {
             return Err(Fault::LeaseTtlTooLarge.into());
         }
-        self.0.check_room()?;
+        self.0.check_room(quota::LEASE_BYTES).await?;
         request.ttl = request.ttl.max(MIN_TTL_S);
         if request.id == 0 {
             request.id = random_id();

@@ -64,7 +64,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::StatusResponse {
             header: Some(self.0.header_now()),
             version: API_VERSION.to_owned(),
-            db_size: sizes.on_disk as i64,
+            db_size: self.0.shared.source.file_bytes() as i64,
             db_size_in_use: sizes.in_use as i64,
             leader: status.leader,
             raft_index: status.index,
@@ -80,10 +80,10 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         _: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
-        Err(Status::unimplemented(
-            "kv: a database is not made smaller in place yet (freed room in it is used again): \
-             save a snapshot and restore it",
-        ))
+        let source = self.0.shared.source.clone();
+        // Writes wait for it, in their order; reads do not.
+        blocking(move || source.defragment()).await?;
+        Ok(Response::new(pb::DefragmentResponse { header: Some(self.0.header_now()) }))
     }
 
     /// Over the keys as [`Self::hash_kv`]; the database itself differs from member to member, as in etcd.

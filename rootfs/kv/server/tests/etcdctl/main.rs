@@ -1,0 +1,65 @@
+//! Debian's `etcdctl` (package etcd-client) does the same steps on a fresh `kv` and on a fresh
+//! etcd of Debian's (package etcd-server), verb by verb: exit code, stdout and stderr are the
+//! same, ids, times and sizes apart. What differs is in [`differences`], with its reason.
+
+mod differences;
+mod mask;
+mod pair;
+mod steps;
+
+use pair::{Server, Verdict};
+
+/// Does all steps on both; a text with ` ... ` is a watch: what is done, and what is read last.
+fn compare(lines: &[&str], known: &[differences::Known]) {
+    let (mut etcd, mut kv) = (Server::etcd(&[]), Server::kv(&[]));
+    let mut verdict = Verdict::default();
+    for line in lines {
+        let line = &steps::generated(line);
+        verdict.note(line, etcd.step(line), kv.step(line));
+    }
+    verdict.judge(known);
+}
+
+#[test]
+fn keys_are_put_read_and_deleted() {
+    compare(steps::KEYS, differences::KEYS);
+}
+
+#[test]
+fn transactions_compare_and_do() {
+    compare(steps::TRANSACTIONS, differences::TRANSACTIONS);
+}
+
+#[test]
+fn leases_are_granted_kept_alive_and_revoked() {
+    compare(steps::LEASES, differences::LEASES);
+}
+
+#[test]
+fn compaction_takes_the_past() {
+    compare(steps::COMPACTION, differences::COMPACTION);
+}
+
+#[test]
+fn what_cannot_be_is_refused_alike() {
+    compare(steps::REFUSED, differences::REFUSED);
+}
+
+#[test]
+fn members_endpoints_snapshots_alarms() {
+    compare(steps::MAINTENANCE, differences::MAINTENANCE);
+}
+
+#[test]
+fn watches_tell_the_past_and_the_present() {
+    let (mut etcd, mut kv) = (Server::etcd(&[]), Server::kv(&[]));
+    let mut verdict = Verdict::default();
+    for step in steps::BEFORE_WATCHES {
+        verdict.note(step, etcd.step(step), kv.step(step));
+    }
+    for watch in steps::WATCHES {
+        let ask = |server: &mut Server| server.until(watch.line, watch.first, watch.meanwhile, watch.last);
+        verdict.note(watch.line, ask(&mut etcd), ask(&mut kv));
+    }
+    verdict.judge(differences::WATCHES);
+}
