@@ -1,10 +1,13 @@
 //! etcd's services, each on a [`crate::member::Member`].
 
 mod cluster;
+mod election;
 mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
+mod session;
 mod watch;
 
 use axum::routing::get;
@@ -14,6 +17,8 @@ use kv_api::etcdserverpb::lease_server::LeaseServer;
 use kv_api::etcdserverpb::maintenance_server::MaintenanceServer;
 use kv_api::etcdserverpb::watch_server::WatchServer;
 use kv_api::health::health_server::HealthServer;
+use kv_api::v3electionpb::election_server::ElectionServer;
+use kv_api::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
 
 use crate::member::{API_VERSION, Member};
@@ -29,9 +34,11 @@ pub fn routes(member: &Member) -> Routes {
     let kv = KvServer::new(kv::Kv(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let watch = WatchServer::new(watch::Watch(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let lease = LeaseServer::new(lease::Lease(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
-    let routes = Routes::new(kv)
-        .add_service(watch)
-        .add_service(lease)
+    let services = Routes::new(kv).add_service(watch).add_service(lease);
+    let local = session::Local::new(services.clone());
+    let routes = services
+        .add_service(LockServer::new(lock::Lock(local.clone())))
+        .add_service(ElectionServer::new(election::Election(local)))
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))
         .add_service(MaintenanceServer::new(maintenance::Maintenance(member.clone())))
         .add_service(HealthServer::new(health::Health(member.clone())));
