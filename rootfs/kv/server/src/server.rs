@@ -6,6 +6,7 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server as Transport;
 
@@ -86,11 +87,13 @@ impl Server {
                 };
                 let transport = Transport::builder()
                     .accept_http1(true)
-                    .tcp_nodelay(true)
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
+                // tonic's own setting is for its own listeners only. Without it an answer may wait 40 ms
+                // for the client's delayed acknowledgement of the one before.
                 let incoming = TcpListenerStream::new(listener);
+                let incoming = incoming.map(|stream| stream.inspect(|stream| drop(stream.set_nodelay(true))));
                 transport.serve_with_incoming_shutdown(incoming, stopped).await
             });
         }

@@ -18,4 +18,5 @@ pub(crate) const MAINTENANCE: &[Known] = &[
         "a snapshot is the store's own format, which etcdctl 3.4 opens as bbolt's; `kv snapshot status` reads it",
     ),
 ];
+pub(crate) const FULL: &[Known] = &[];
 pub(crate) const WATCHES: &[Known] = &[];

@@ -50,6 +50,32 @@ fn members_endpoints_snapshots_alarms() {
     compare(steps::MAINTENANCE, differences::MAINTENANCE);
 }
 
+/// How many keys fit differs; what is said then does not.
+#[test]
+fn a_full_store_refuses_what_grows() {
+    let quota = ["--quota-backend-bytes", "8388608"];
+    let (mut etcd, mut kv) = (Server::etcd(&quota), Server::kv(&quota));
+    for server in [&mut etcd, &mut kv] {
+        let mut filled = 0;
+        while server.step(&steps::generated("MANY filler")).0.contains("OK") {
+            filled += 1;
+        }
+        assert!((10..45).contains(&filled), "{filled} of 200,000 bytes went into 8 MiB");
+    }
+    let mut verdict = Verdict::default();
+    for step in steps::FULL {
+        let step = &steps::generated(step);
+        verdict.note(step, etcd.step(step), kv.step(step));
+    }
+    for server in [&mut etcd, &mut kv] {
+        server.compact_all();
+    }
+    for step in steps::ROOM_AGAIN {
+        verdict.note(step, etcd.step(step), kv.step(step));
+    }
+    verdict.judge(differences::FULL);
+}
+
 #[test]
 fn watches_tell_the_past_and_the_present() {
     let (mut etcd, mut kv) = (Server::etcd(&[]), Server::kv(&[]));

@@ -53,7 +53,8 @@ pub(crate) fn mask(text: &str) -> String {
             word.push(letter);
             continue;
         }
-        let is_id = (10..=16).contains(&word.len()) && word.chars().all(|digit| digit.is_ascii_hexdigit());
+        let is_id = (10..=16).contains(&word.len()) && word.chars().all(|digit| digit.is_ascii_hexdigit())
+            || (17..=20).contains(&word.len()) && word.chars().all(|digit| digit.is_ascii_digit());
         let is_version = word == "3.4.23" || word == kv::member::API_VERSION;
         masked.push_str(if is_id {
             "ID"

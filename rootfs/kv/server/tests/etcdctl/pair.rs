@@ -139,6 +139,14 @@ impl Server {
         self.said("killed", &text, &[])
     }
 
+    /// Compacts at the newest revision.
+    pub fn compact_all(&mut self) {
+        let said = self.step("get nothing -w json").0;
+        let revision = said.split("\"revision\":").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
+        let said = self.step(&format!("compaction {revision} --physical"));
+        assert!(said.0.contains("compacted revision"), "{}", said.0);
+    }
+
     fn etcdctl(&self, words: &[String]) -> Child {
         clean(Path::new("etcdctl"))
             .env("ETCDCTL_API", "3")

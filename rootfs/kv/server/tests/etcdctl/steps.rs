@@ -5,6 +5,7 @@ pub(crate) fn generated(line: &str) -> String {
     let puts = |count: usize| (0..count).map(|number| format!("put t{number} 1\\n")).collect::<String>();
     match line.strip_prefix("MANY ") {
         Some("large") => format!("put large << {}", "x".repeat(1_600_000)),
+        Some("filler") => format!("put filler << {}", "x".repeat(200_000)),
         Some("operations") => format!("txn << '\\n{}\\n'", puts(129)),
         Some("just enough") => format!("txn << '\\n{}\\n'", puts(128)),
         _ => line.to_owned(),
@@ -283,6 +284,34 @@ pub(crate) const MAINTENANCE: &[&str] = &[
     "alarm disarm -w fields",
     "version",
     "get a -w json",
+];
+
+/// Behind the quota.
+pub(crate) const FULL: &[&str] = &[
+    "put a 1",
+    "txn << '\\nput a 1\\n\\n'",
+    "txn << '\\nget a\\nget b\\n\\n'",
+    "txn << '\\ndel a\\n\\n'",
+    "lease grant 60",
+    "get filler --keys-only",
+    "alarm list",
+    "endpoint health",
+    "endpoint status",
+    "alarm disarm",
+    "MANY filler",
+    "alarm list",
+    "del filler",
+];
+
+/// Once all is compacted.
+pub(crate) const ROOM_AGAIN: &[&str] = &[
+    "defrag",
+    "alarm disarm",
+    "alarm list",
+    "put a 1",
+    "get a --print-value-only",
+    "lease grant 60",
+    "endpoint health",
 ];
 
 /// A watch, which never ends.

@@ -35,10 +35,15 @@ fn free_port() -> u16 {
 impl Node {
     /// Starts on a data directory; returns when clients are served.
     pub fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::start_by(Command::new(env!("CARGO_BIN_EXE_kv")), data, flags)
+    }
+
+    /// The same by a command that runs `kv` with the words behind its own.
+    pub fn start_by(mut command: Command, data: &Path, flags: &[&str]) -> Self {
         let port = free_port();
         let client = format!("http://127.0.0.1:{port}");
         let peer = format!("http://127.0.0.1:{}", free_port());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_kv"))
+        let mut child = command
             .args(["--name", "m", "--data-dir"])
             .arg(data)
             .args(["--listen-client-urls", &client, "--advertise-client-urls", &client])
