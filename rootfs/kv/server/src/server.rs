@@ -14,6 +14,7 @@ use kv_log::disk::RealDisk;
 use kv_raft::snapshot::FolderSpool;
 use kv_raft::{Config, Tokio};
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server as Transport;
 
@@ -104,11 +105,15 @@ impl Server {
                 };
                 let transport = Transport::builder()
                     .accept_http1(true)
-                    .tcp_nodelay(true)
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
-                let incoming = TcpListenerStream::new(listener);
+                // An answer goes out at once: a client that delays its acknowledgements would wait 40 ms.
+                let incoming = TcpListenerStream::new(listener).map(|stream| {
+                    let stream = stream?;
+                    stream.set_nodelay(true)?;
+                    Ok::<_, std::io::Error>(stream)
+                });
                 transport.serve_with_incoming_shutdown(incoming, stopped).await
             });
         }
