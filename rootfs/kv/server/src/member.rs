@@ -30,8 +30,6 @@ pub struct Member {
     pub identity: Arc<Identity>,
     /// How large the store may be.
     pub quota: Arc<Quota>,
-    /// Where clients reach it.
-    pub client_urls: Arc<[String]>,
 }
 
 impl std::fmt::Debug for Member {

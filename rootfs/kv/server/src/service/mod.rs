@@ -21,8 +21,8 @@ use kv_api::v3electionpb::election_server::ElectionServer;
 use kv_api::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
 
+use crate::consensus::REQUEST_BYTES;
 use crate::member::{API_VERSION, Member};
-use crate::solo::REQUEST_BYTES;
 
 pub use lease::expire;
 
