@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use crate::limits::Limits;
+use crate::listen::{Endpoint, Files};
+
 /// Flags that are served, and what etcd takes when they are not given.
 const FLAGS: &[(&str, &str)] = &[
     ("name", "default"),
@@ -16,7 +19,28 @@ const FLAGS: &[(&str, &str)] = &[
     ("initial-cluster", ""),
     ("initial-cluster-state", "new"),
     ("initial-cluster-token", "etcd-cluster"),
+    ("listen-metrics-urls", ""),
+    ("cert-file", ""),
+    ("key-file", ""),
+    ("client-cert-auth", "false"),
+    ("trusted-ca-file", ""),
+    ("peer-cert-file", ""),
+    ("peer-key-file", ""),
+    ("peer-client-cert-auth", "false"),
+    ("peer-trusted-ca-file", ""),
+    (PLAINTEXT, "false"),
+    ("max-request-bytes", "1572864"),
+    ("max-txn-ops", "128"),
+    ("max-concurrent-streams", "4294967295"),
+    ("max-watchers-per-stream", "100000"),
+    ("max-leases", "1000000"),
 ];
+
+/// Flags that are true when nothing is said behind them.
+const SWITCHES: &[&str] = &["client-cert-auth", "peer-client-cert-auth", PLAINTEXT];
+
+/// Ours: plain text may leave this machine.
+const PLAINTEXT: &str = "insecure-plaintext-beyond-loopback";
 
 /// What a member is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,7 +50,17 @@ pub struct Flags {
     /// Its data directory.
     pub data_dir: PathBuf,
     /// Where clients are served.
-    pub listen_client: Vec<SocketAddr>,
+    pub listen_client: Vec<Endpoint>,
+    /// Where peers are served.
+    pub listen_peer: Vec<Endpoint>,
+    /// Where the pages alone are served.
+    pub listen_metrics: Vec<Endpoint>,
+    /// How TLS is spoken with clients.
+    pub client_tls: Option<Files>,
+    /// How TLS is spoken with peers.
+    pub peer_tls: Option<Files>,
+    /// What is too much.
+    pub limits: Limits,
     /// Where clients are told to go.
     pub advertise_client: Vec<String>,
     /// Where peers are told to go.
@@ -112,7 +146,11 @@ pub fn parse(
         let Some((flag, _)) = FLAGS.iter().find(|(known, _)| *known == flag) else {
             return Err(Wrong::Unknown(flag.to_owned()));
         };
-        let value = value.or_else(|| words.next()).ok_or_else(|| Wrong::Valueless((*flag).to_owned()))?;
+        let switched = SWITCHES.contains(flag).then(|| "true".to_owned());
+        let value = value
+            .or(switched)
+            .or_else(|| words.next())
+            .ok_or_else(|| Wrong::Valueless((*flag).to_owned()))?;
         given.insert(*flag, value);
     }
     for (variable, value) in variables {
@@ -140,16 +178,22 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         folder if folder.is_empty() => format!("{name}.etcd"),
         folder => folder,
     };
-    let mut listen_client = Vec::new();
-    for url in list(&get("listen-client-urls")) {
-        listen_client.extend(addresses("listen-client-urls", &url)?);
-    }
+    let plaintext = switch(PLAINTEXT, get(PLAINTEXT))?;
+    let listen_client = addresses("listen-client-urls", &get("listen-client-urls"), plaintext)?;
+    let listen_peer = addresses("listen-peer-urls", &get("listen-peer-urls"), plaintext)?;
+    let listen_metrics = addresses("listen-metrics-urls", &get("listen-metrics-urls"), plaintext)?;
+    let auth = switch("client-cert-auth", get("client-cert-auth"))?;
+    let files = [get("cert-file"), get("key-file"), get("trusted-ca-file")];
+    let named: Vec<_> = listen_client.iter().chain(&listen_metrics).copied().collect();
+    let client_tls =
+        files_of(["cert-file", "key-file", "trusted-ca-file", "client-cert-auth"], "", files, auth, &named)?;
+    let auth = switch("peer-client-cert-auth", get("peer-client-cert-auth"))?;
+    let files = [get("peer-cert-file"), get("peer-key-file"), get("peer-trusted-ca-file")];
+    let flags = ["peer-cert-file", "peer-key-file", "peer-trusted-ca-file", "peer-client-cert-auth"];
+    let peer_tls = files_of(flags, "peer-", files, auth, &listen_peer)?;
     let advertise_client = list(&get("advertise-client-urls"));
     for url in &advertise_client {
         split("advertise-client-urls", url)?;
-    }
-    for url in list(&get("listen-peer-urls")) {
-        addresses("listen-peer-urls", &url)?;
     }
     let peer_urls = list(&get("initial-advertise-peer-urls"));
     for url in &peer_urls {
@@ -172,7 +216,27 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
     }
     let token = get("initial-cluster-token");
-    Ok(Flags { name, data_dir: data_dir.into(), listen_client, advertise_client, peer_urls, token })
+    let limits = Limits {
+        request_bytes: number("max-request-bytes", get("max-request-bytes"), MOST_REQUEST_BYTES)? as usize,
+        txn_operations: number("max-txn-ops", get("max-txn-ops"), u32::MAX)? as usize,
+        streams: number("max-concurrent-streams", get("max-concurrent-streams"), u32::MAX)?,
+        watchers_per_stream: number("max-watchers-per-stream", get("max-watchers-per-stream"), u32::MAX)?
+            as usize,
+        leases: number("max-leases", get("max-leases"), u32::MAX)?.into(),
+    };
+    Ok(Flags {
+        name,
+        data_dir: data_dir.into(),
+        listen_client,
+        listen_peer,
+        listen_metrics,
+        client_tls,
+        peer_tls,
+        limits,
+        advertise_client,
+        peer_urls,
+        token,
+    })
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -182,10 +246,8 @@ fn list(text: &str) -> Vec<String> {
 /// Host and port of a URL.
 fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> {
     let wrong = |why| Wrong::Value { flag, value: url.to_owned(), why };
-    if url.starts_with("https:") {
-        return Err(wrong("TLS is not served by this version; use http:// on a loopback address"));
-    }
-    let rest = url.strip_prefix("http://").ok_or_else(|| wrong("it must begin with http://"))?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| wrong("it must begin with http:// or https://"))?;
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it must end with a port"))?;
     let port =
         port.parse().map_err(|_| wrong("its port must be a number up to 65535, with nothing behind"))?;
@@ -193,20 +255,86 @@ fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> 
     Ok((host, port))
 }
 
-/// Where a URL listens. Without TLS that is on this machine alone.
-fn addresses(flag: &'static str, url: &str) -> Result<Vec<SocketAddr>, Wrong> {
-    let wrong = |why| Wrong::Value { flag, value: url.to_owned(), why };
-    let (host, port) = split(flag, url)?;
-    let address = match host {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        host => host.parse().map_err(|_| wrong("its host must be an IP address or localhost"))?,
-    };
-    if !address.is_loopback() {
-        return Err(wrong(
-            "plain text is served on loopback only, and TLS is not served yet: listen on 127.0.0.1 or [::1]",
-        ));
+/// Where URLs listen. Without TLS that is on this machine alone, unless that is wanted by name.
+fn addresses(flag: &'static str, urls: &str, plaintext: bool) -> Result<Vec<Endpoint>, Wrong> {
+    let each = list(urls).into_iter().map(|url| {
+        let wrong = |why| Wrong::Value { flag, value: url.clone(), why };
+        let (host, port) = split(flag, &url)?;
+        let address = match host {
+            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            host => host.parse().map_err(|_| wrong("its host must be an IP address or localhost"))?,
+        };
+        let tls = url.starts_with("https://");
+        if !(tls || plaintext || address.is_loopback()) {
+            return Err(wrong(
+                "plain text is served on loopback only: use https:// with a certificate, listen on 127.0.0.1 \
+                 or [::1], or accept that everyone on the way can read and change all of it with \
+                 --insecure-plaintext-beyond-loopback",
+            ));
+        }
+        Ok(Endpoint { address: SocketAddr::new(address, port), tls })
+    });
+    each.collect()
+}
+
+fn switch(flag: &'static str, value: String) -> Result<bool, Wrong> {
+    match value.as_str() {
+        "true" | "1" => Ok(true),
+        "false" | "0" | "" => Ok(false),
+        _ => Err(Wrong::Value { flag, value, why: "it must be true or false" }),
     }
-    Ok(vec![SocketAddr::new(address, port)])
+}
+
+/// The largest command that the log takes in one record, with room for what stands around it.
+const MOST_REQUEST_BYTES: u32 = 16 << 20;
+
+fn number(flag: &'static str, value: String, most: u32) -> Result<u32, Wrong> {
+    let parsed = value.parse().ok().filter(|number| (1..=most).contains(number));
+    let why = if most == MOST_REQUEST_BYTES {
+        "it must be a number from 1 to 16777216, which is what an entry of the log can hold"
+    } else {
+        "it must be a number from 1 to 4294967295"
+    };
+    parsed.ok_or(Wrong::Value { flag, value, why })
+}
+
+/// The files for TLS, if they are named, which must be so exactly where an address needs them. `flags`:
+/// those of certificate, key, authorities and whether clients must show a certificate, in the order of
+/// `files`.
+fn files_of(
+    flags: [&'static str; 4],
+    prefix: &'static str,
+    files: [String; 3],
+    auth: bool,
+    endpoints: &[Endpoint],
+) -> Result<Option<Files>, Wrong> {
+    let [cert, key, authorities] = files;
+    let wrong = |flag, value: &str, why| Err(Wrong::Value { flag, value: value.to_owned(), why });
+    if cert.is_empty() && !key.is_empty() {
+        return wrong(flags[1], &key, "a certificate belongs to it (the flag with cert-file)");
+    }
+    if key.is_empty() && !cert.is_empty() {
+        return wrong(flags[0], &cert, "a key belongs to it (the flag with key-file)");
+    }
+    let any_tls = endpoints.iter().any(|endpoint| endpoint.tls);
+    if cert.is_empty() {
+        if any_tls {
+            return wrong(flags[0], "", "an https:// address needs a certificate and its key");
+        }
+        if auth || !authorities.is_empty() {
+            let flag = if auth { flags[3] } else { flags[2] };
+            return wrong(flag, if auth { "true" } else { &authorities }, "it needs a certificate and a key");
+        }
+        return Ok(None);
+    }
+    if !any_tls {
+        return wrong(flags[0], &cert, "no address that is listened on here begins with https://");
+    }
+    if auth && authorities.is_empty() {
+        return wrong(flags[3], "true", "it needs the authorities that vouch for clients (trusted-ca-file)");
+    }
+    let trusted_ca = Some(authorities).filter(|path| !path.is_empty()).map(PathBuf::from);
+    Ok(Some(Files { prefix, cert: cert.into(), key: key.into(), trusted_ca }))
 }
 
 #[cfg(test)]
@@ -227,7 +355,9 @@ mod tests {
     fn defaults_are_those_of_etcd() {
         let flags = served("", &[]);
         assert_eq!(flags.data_dir, PathBuf::from("default.etcd"));
-        assert_eq!(flags.listen_client, ["127.0.0.1:2379".parse().unwrap()]);
+        let endpoint = |text: &str| Endpoint { address: text.parse().unwrap(), tls: false };
+        assert_eq!(flags.listen_client, [endpoint("127.0.0.1:2379")]);
+        assert_eq!((flags.limits.request_bytes, flags.limits.txn_operations), (1_572_864, 128));
     }
 
     #[test]
@@ -235,18 +365,49 @@ mod tests {
         let variables = [("ETCD_NAME", "b"), ("ETCD_DATA_DIR", "/b"), ("PATH", "/bin")];
         let flags = served("-name a --listen-client-urls=http://127.0.0.1:1,http://[::1]:2", &variables);
         assert_eq!((flags.name.as_str(), flags.data_dir.to_str()), ("a", Some("/b")));
-        assert_eq!(flags.listen_client, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+        let listens: Vec<_> = flags.listen_client.iter().map(ToString::to_string).collect();
+        assert_eq!(listens, ["http://127.0.0.1:1", "http://[::1]:2"]);
+    }
+
+    #[test]
+    fn tls_is_for_both_sides_and_plain_text_must_be_wanted() {
+        let flags = served(
+            "--listen-client-urls https://192.0.2.1:1 --cert-file c --key-file k --client-cert-auth \
+             --trusted-ca-file a --listen-peer-urls https://192.0.2.1:2 --peer-cert-file d --peer-key-file l",
+            &[],
+        );
+        let files = |prefix, cert: &str, key: &str, ca: Option<&str>| {
+            Some(Files { prefix, cert: cert.into(), key: key.into(), trusted_ca: ca.map(PathBuf::from) })
+        };
+        assert_eq!(flags.client_tls, files("", "c", "k", Some("a")));
+        assert_eq!(flags.peer_tls, files("peer-", "d", "l", None));
+        assert!(flags.listen_client[0].tls && flags.listen_peer[0].tls);
+        let flags =
+            served("--listen-client-urls http://192.0.2.1:1 --insecure-plaintext-beyond-loopback", &[]);
+        assert_eq!(flags.listen_client[0].to_string(), "http://192.0.2.1:1");
     }
 
     #[test]
     fn what_is_not_served_is_refused_by_name() {
         let cases = [
-            ("--cert-file x", "flag --cert-file is not served"),
+            ("--client-crl-file x", "flag --client-crl-file is not served"),
+            ("--auto-tls", "flag --auto-tls is not served"),
+            ("--cert-file x", "a key belongs to it"),
+            ("--key-file x", "a certificate belongs to it"),
+            ("--cert-file x --key-file y", "begins with https://"),
+            ("--client-cert-auth", "it needs a certificate"),
+            ("--trusted-ca-file x", "it needs a certificate"),
+            ("--listen-client-urls https://0.0.0.0:1 --cert-file x --key-file y --client-cert-auth", "vouch"),
+            ("--listen-metrics-urls http://0.0.0.0:1", "plain text is served on loopback only"),
+            ("--client-cert-auth=maybe", "it must be true or false"),
+            ("--max-txn-ops 0", "it must be a number"),
+            ("--max-request-bytes 16777217", "from 1 to 16777216"),
             ("--name", "flag --name needs a value"),
             ("x", "\"x\" is no flag"),
             ("--listen-client-urls http://0.0.0.0:1", "plain text is served on loopback only"),
             ("--listen-peer-urls http://192.0.2.1:1", "plain text is served on loopback only"),
-            ("--listen-client-urls https://127.0.0.1:1", "TLS is not served"),
+            ("--listen-client-urls https://127.0.0.1:1", "needs a certificate"),
+            ("--listen-peer-urls https://127.0.0.1:1", "needs a certificate"),
             ("--listen-client-urls http://127.0.0.1", "it must end with a port"),
             ("--initial-cluster default=http://localhost:2380,b=http://localhost:1", "a cluster of one"),
             ("--initial-cluster-state existing", "cannot join"),

@@ -83,6 +83,19 @@ pub struct Hub {
     index: Mutex<Index>,
 }
 
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Watchers.
+    pub watchers: usize,
+    /// Those of them that lag.
+    pub slow: usize,
+    /// Client streams that have watchers.
+    pub streams: usize,
+    /// Events that wait to be sent.
+    pub waiting: usize,
+}
+
 #[derive(Debug, Default)]
 struct Index {
     revision: i64,
@@ -168,6 +181,25 @@ impl Hub {
                 place.outbox.put(place.watch_id, revision, event, false);
             }
         }
+    }
+
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        let index = lock(&self.index);
+        let mut load = Load::default();
+        let mut outboxes: HashMap<*const Outbox, ()> = HashMap::new();
+        for place in index.keys.values().flatten().chain(&index.ranges) {
+            if outboxes.insert(Arc::as_ptr(&place.outbox), ()).is_some() {
+                continue;
+            }
+            load.streams += 1;
+            for watcher in lock(&place.outbox.watchers).values() {
+                load.watchers += 1;
+                load.slow += usize::from(watcher.lags);
+                load.waiting += watcher.waiting_events;
+            }
+        }
+        load
     }
 
     /// A lagging watcher has read all before `next`. Returns whether it has caught up.

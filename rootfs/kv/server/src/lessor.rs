@@ -78,6 +78,7 @@ impl Lessor {
         }
         inner.forget(id);
         inner.start(id, running.ttl_s, running.ttl_s);
+        crate::metrics::LEASES_RENEWED.add(1);
         Some(running.ttl_s)
     }
 

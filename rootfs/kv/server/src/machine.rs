@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::lessor::Lessor;
+use crate::metrics;
 use crate::wire;
 
 /// Changes that one step of a compaction looks at: some milliseconds.
@@ -47,6 +48,7 @@ pub struct Machine {
     sizes: watch::Sender<Sizes>,
     swept: watch::Sender<i64>,
     sweeping: bool,
+    sweep: metrics::Sweep,
 }
 
 impl Machine {
@@ -69,7 +71,7 @@ impl Machine {
             no_space: Arc::new(AtomicBool::new(view.alarms()?.iter().any(|alarm| alarm.kind == NO_SPACE))),
         };
         // A sweep that was interrupted goes on.
-        Ok(Self { state, shared, sizes, swept, sweeping: true })
+        Ok(Self { state, shared, sizes, swept, sweeping: true, sweep: metrics::Sweep::default() })
     }
 
     /// What others see.
@@ -100,7 +102,10 @@ impl Machine {
         })?;
         for ((_, command), reply) in commands.iter().zip(&replies) {
             match (command, &reply.result) {
-                (Command::LeaseRevoke { id }, _) => self.shared.lessor.revoked(*id),
+                (Command::LeaseRevoke { id }, result) => {
+                    metrics::LEASES_REVOKED.add(u64::from(result.is_ok()));
+                    self.shared.lessor.revoked(*id);
+                }
                 (_, Ok(Outcome::LeaseGrant { id, ttl_s })) => self.shared.lessor.granted(*id, *ttl_s),
                 (Command::Alarm { .. }, Ok(_)) => {
                     let alarms = self.state.view()?.alarms()?;
@@ -111,6 +116,7 @@ impl Machine {
                 _ => {}
             }
         }
+        metrics::applied(&replies, &events);
         self.shared.hub.publish(self.state.revision(), &events);
         // Nobody may be looking.
         let _ = self.sizes.send(self.state.sizes()?);
@@ -122,7 +128,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Core`].
     pub fn sweep(&mut self) -> Result<bool, Error> {
-        if self.sweeping && self.state.compact_step(SWEEP_CHANGES)?.done {
+        if self.sweeping && self.sweep.step(|| self.state.compact_step(SWEEP_CHANGES))?.done {
             self.sweeping = false;
             self.swept.send_replace(self.state.compacted());
             self.sizes.send_replace(self.state.sizes()?);
@@ -135,6 +141,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Core`].
     pub fn make_durable(&mut self) -> Result<(), Error> {
+        let _timer = metrics::BACKEND_COMMIT.time();
         Ok(self.state.make_durable()?)
     }
 }

@@ -1,27 +1,27 @@
 //! A member as a whole: opened, serving, ended.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::Server as Transport;
 
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::identity::Identity;
+use crate::listen::{self, Endpoint, Listener, Tls};
 use crate::member::Member;
-use crate::service;
 use crate::solo::Solo;
+use crate::{pages, service};
 
 /// A member that is open and has its sockets.
 #[derive(Debug)]
 pub struct Server {
     solo: Arc<Solo>,
     member: Member,
-    listeners: Vec<TcpListener>,
+    clients: Vec<Listener>,
+    pages: Vec<Listener>,
 }
 
 impl Server {
@@ -31,11 +31,13 @@ impl Server {
     /// The log's and the database's; [`Error::Io`] for an address that cannot be had.
     pub async fn open(flags: &Flags) -> Result<Self, Error> {
         // Sockets first: they cost nothing to give back.
-        let mut listeners = Vec::new();
-        for address in &flags.listen_client {
-            let listener = TcpListener::bind(address).await;
-            let doing = || format!("listen on {address} (--listen-client-urls)");
-            listeners.push(listener.map_err(|source| Error::Io { doing: doing(), source })?);
+        let tls = flags.client_tls.clone().map(Tls::new).transpose()?.map(Arc::new);
+        let (mut clients, mut pages) = (Vec::new(), Vec::new());
+        for endpoint in &flags.listen_client {
+            clients.push(listen::bind(*endpoint, tls.as_ref(), "listen-client-urls").await?);
+        }
+        for endpoint in &flags.listen_metrics {
+            pages.push(listen::bind(*endpoint, tls.as_ref(), "listen-metrics-urls").await?);
         }
         let folder = flags.data_dir.clone();
         let doing = || format!("create {}", folder.display());
@@ -52,14 +54,20 @@ impl Server {
             consensus: Arc::clone(&solo) as _,
             shared,
             identity: Arc::new(identity),
+            limits: flags.limits,
             client_urls: flags.advertise_client.clone().into(),
         };
-        Ok(Self { solo, member, listeners })
+        Ok(Self { solo, member, clients, pages })
     }
 
-    /// The addresses that are served.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    /// Where clients are served.
+    pub fn client_endpoints(&self) -> Vec<Endpoint> {
+        self.clients.iter().filter_map(|listener| listener.endpoint().ok()).collect()
+    }
+
+    /// Where the pages alone are served.
+    pub fn page_endpoints(&self) -> Vec<Endpoint> {
+        self.pages.iter().filter_map(|listener| listener.endpoint().ok()).collect()
     }
 
     /// Serves until `stop` is done or the member cannot go on; then ends in order: no new
@@ -71,9 +79,12 @@ impl Server {
         let expiry = tokio::spawn(service::expire(self.member.clone()));
         let (quit, _) = tokio::sync::watch::channel(false);
         let mut servers = tokio::task::JoinSet::new();
-        for listener in self.listeners {
+        let clients = self.clients.into_iter().map(|listener| (listener, service::routes(&self.member)));
+        let pages = self.pages.into_iter();
+        let pages = pages.map(|listener| (listener, Routes::from(pages::router(&self.member))));
+        for (listener, routes) in clients.chain(pages) {
             let mut quit = quit.subscribe();
-            let routes = service::routes(&self.member);
+            let streams = self.member.limits.streams;
             servers.spawn(async move {
                 let stopped = async move {
                     // Gone is as good as told.
@@ -81,12 +92,11 @@ impl Server {
                 };
                 let transport = Transport::builder()
                     .accept_http1(true)
-                    .tcp_nodelay(true)
+                    .max_concurrent_streams(streams)
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
-                let incoming = TcpListenerStream::new(listener);
-                transport.serve_with_incoming_shutdown(incoming, stopped).await
+                transport.serve_with_incoming_shutdown(listen::incoming(listener), stopped).await
             });
         }
         let mut result = tokio::select! {

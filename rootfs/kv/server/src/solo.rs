@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use crate::consensus::{Consensus, Pending, Status};
 use crate::error::Error;
 use crate::machine::{Machine, Shared};
+use crate::metrics::disk::Timed;
 
 /// The largest command (etcd: `--max-request-bytes`), bytes.
 pub const REQUEST_BYTES: usize = 3 << 19;
@@ -38,7 +39,7 @@ const QUEUE_BYTES: u64 = 64 << 20;
 
 /// A cluster of one.
 pub struct Solo {
-    log: Log<RealDisk>,
+    log: Log<Timed<RealDisk>>,
     /// Held from the choice of an index until the entry is queued.
     order: Mutex<()>,
     landed: Mutex<Option<Sender<Landed>>>,
@@ -68,7 +69,8 @@ impl Solo {
     /// The log's, the database's, and those of entries that cannot be applied.
     pub fn open(folder: &Path, cluster: u64, member: u64) -> Result<(Self, Shared), Error> {
         let mut machine = Machine::open(&folder.join("db"))?;
-        let (log, recovered) = Log::open(RealDisk, &folder.join("log"), kv_log::Options::new(cluster))?;
+        let (log, recovered) =
+            Log::open(Timed(RealDisk), &folder.join("log"), kv_log::Options::new(cluster))?;
         replay(&mut machine, &log)?;
         let term = recovered.state.vote.map_or(0, |vote| vote.term) + 1;
         log.save_vote(Vote { term, node: member, committed: true })?;
@@ -163,7 +165,7 @@ impl Consensus for Solo {
     }
 }
 
-fn replay(machine: &mut Machine, log: &Log<RealDisk>) -> Result<(), Error> {
+fn replay(machine: &mut Machine, log: &Log<Timed<RealDisk>>) -> Result<(), Error> {
     let state = log.state();
     let mut next = count(machine);
     if next > state.next() || state.first().is_some_and(|first| first > next) {
@@ -210,7 +212,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 /// The thread that applies.
 struct Worker {
     machine: Machine,
-    log: Log<RealDisk>,
+    log: Log<Timed<RealDisk>>,
     lands: Receiver<Landed>,
     applied: Arc<AtomicU64>,
     kept_bytes: u64,

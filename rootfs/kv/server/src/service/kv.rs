@@ -9,9 +9,6 @@ use tonic::{Request, Response, Status};
 use crate::member::{Member, blocking, broken, mixed_up};
 use crate::{answer, wire};
 
-/// The most operations of a transaction (etcd: `--max-txn-ops`).
-const TXN_OPERATIONS: usize = 128;
-
 /// The service.
 #[derive(Debug)]
 pub struct Kv(pub Member);
@@ -27,6 +24,7 @@ impl pb::kv_server::Kv for Kv {
         if request.key.is_empty() {
             return Err(Fault::EmptyKey.into());
         }
+        crate::metrics::RANGES.add(1);
         let serializable = request.serializable;
         let range = wire::range(request)?;
         let view = self.0.view(serializable).await?;
@@ -63,7 +61,7 @@ impl pb::kv_server::Kv for Kv {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let request = request.into_inner();
         let txn = wire::txn(request.clone())?;
-        kv_core::check_txn(&txn, TXN_OPERATIONS).map_err(refuse)?;
+        kv_core::check_txn(&txn, self.0.limits.txn_operations).map_err(refuse)?;
         let mut operations = txn.success.iter().chain(&txn.failure);
         if operations.all(|operation| matches!(operation, Operation::Range(_))) {
             let view = self.0.view(is_serializable(&request)).await?;

@@ -22,7 +22,9 @@ pub async fn expire(member: Member) {
     loop {
         for id in member.shared.lessor.due().await {
             // One that cannot be revoked now comes again.
-            let _ = member.change(Change::LeaseRevoke(pb::LeaseRevokeRequest { id })).await;
+            if member.change(Change::LeaseRevoke(pb::LeaseRevokeRequest { id })).await.is_ok() {
+                crate::metrics::LEASES_EXPIRED.add(1);
+            }
         }
     }
 }

@@ -10,7 +10,6 @@ mod maintenance;
 mod session;
 mod watch;
 
-use axum::routing::get;
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -21,7 +20,10 @@ use kv_api::v3electionpb::election_server::ElectionServer;
 use kv_api::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
 
-use crate::member::{API_VERSION, Member};
+use crate::gateway;
+use crate::member::Member;
+use crate::metrics;
+use crate::pages;
 use crate::solo::REQUEST_BYTES;
 
 pub use lease::expire;
@@ -29,7 +31,10 @@ pub use lease::expire;
 /// The largest message that is read (etcd: the largest request and 512 KiB).
 const MESSAGE_BYTES: usize = REQUEST_BYTES + (512 << 10);
 
-/// All that is served on a client address: gRPC, and `/health` and `/version` for those without.
+/// The largest text of a message that is read: the same in base64, with room for the rest.
+const JSON_BYTES: usize = MESSAGE_BYTES * 2;
+
+/// All that is served on a client address: gRPC, and the pages for those without.
 pub fn routes(member: &Member) -> Routes {
     let kv = KvServer::new(kv::Kv(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
     let watch = WatchServer::new(watch::Watch(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
@@ -42,11 +47,7 @@ pub fn routes(member: &Member) -> Routes {
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))
         .add_service(MaintenanceServer::new(maintenance::Maintenance(member.clone())))
         .add_service(HealthServer::new(health::Health(member.clone())));
-    let health = member.clone();
-    let version = format!("{{\"etcdserver\":\"{API_VERSION}\",\"etcdcluster\":\"{API_VERSION}\"}}");
-    let router = routes
-        .into_axum_router()
-        .route("/health", get(move || async move { health::page(&health).await }))
-        .route("/version", get(move || async move { version }));
-    Routes::from(router)
+    let counted = routes.into_axum_router().layer(axum::middleware::from_fn(metrics::grpc::count));
+    let json = gateway::router(&Routes::from(counted.clone()), JSON_BYTES);
+    Routes::from(counted.merge(json).merge(pages::router(member)))
 }

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::answer;
 use crate::hub::{Outbox, Wish};
 use crate::member::{Member, blocking};
+use crate::metrics;
 use crate::solo::REQUEST_BYTES;
 
 /// Answers that wait for the client; what comes then waits in the hub, or is read later.
@@ -89,13 +90,19 @@ impl Session {
         let outbox = Arc::clone(&self.outbox);
         let closed = self.send.clone();
         let mut busy = false;
+        // A client may say all that it wants and close its side: it still watches, as in etcd.
+        let mut asks = true;
         loop {
             let done = tokio::select! {
                 biased;
                 () = closed.closed() => Err(Gone),
-                request = requests.message() => match request {
+                request = requests.message(), if asks => match request {
                     Ok(Some(request)) => self.request(request).await,
-                    Ok(None) | Err(_) => Err(Gone),
+                    Ok(None) => {
+                        asks = false;
+                        Ok(())
+                    }
+                    Err(_) => Err(Gone),
                 },
                 _ = progress.tick() => self.report().await,
                 () = std::future::ready(()), if busy => match self.round().await {
@@ -252,6 +259,7 @@ impl Session {
     async fn deliver(&mut self, watch_id: i64, revision: i64, events: Vec<Event>) -> Result<(), Gone> {
         let Some(watcher) = self.watchers.get_mut(&watch_id) else { return Ok(()) };
         watcher.told = true;
+        metrics::EVENTS.add(events.len() as u64);
         let watcher = *watcher;
         let header = Some(self.member.header(revision));
         let events = events.into_iter().map(|event| answer::event(event, watcher.prev_kv)).collect();
