@@ -2,10 +2,10 @@
 //! `-name x`, and `ETCD_NAME=x` for what the command line does not say.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use crate::limits::Limits;
+use crate::listen::flags::{addresses, files_of, switch};
 use crate::listen::{Endpoint, Files};
 
 /// Flags that are served, and what etcd takes when they are not given.
@@ -20,6 +20,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("initial-cluster-state", "new"),
     ("initial-cluster-token", "etcd-cluster"),
     ("listen-metrics-urls", ""),
+    ("cors", "*"),
     ("cert-file", ""),
     ("key-file", ""),
     ("client-cert-auth", "false"),
@@ -34,6 +35,7 @@ const FLAGS: &[(&str, &str)] = &[
     ("max-concurrent-streams", "4294967295"),
     ("max-watchers-per-stream", "100000"),
     ("max-leases", "1000000"),
+    ("max-range-keys", "0"),
 ];
 
 /// Flags that are true when nothing is said behind them.
@@ -55,6 +57,8 @@ pub struct Flags {
     pub listen_peer: Vec<Endpoint>,
     /// Where the pages alone are served.
     pub listen_metrics: Vec<Endpoint>,
+    /// Which pages in browsers may read the answers; `*` for all.
+    pub origins: Vec<String>,
     /// How TLS is spoken with clients.
     pub client_tls: Option<Files>,
     /// How TLS is spoken with peers.
@@ -216,20 +220,14 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
     }
     let token = get("initial-cluster-token");
-    let limits = Limits {
-        request_bytes: number("max-request-bytes", get("max-request-bytes"), MOST_REQUEST_BYTES)? as usize,
-        txn_operations: number("max-txn-ops", get("max-txn-ops"), u32::MAX)? as usize,
-        streams: number("max-concurrent-streams", get("max-concurrent-streams"), u32::MAX)?,
-        watchers_per_stream: number("max-watchers-per-stream", get("max-watchers-per-stream"), u32::MAX)?
-            as usize,
-        leases: number("max-leases", get("max-leases"), u32::MAX)?.into(),
-    };
+    let limits = Limits::read(get)?;
     Ok(Flags {
         name,
         data_dir: data_dir.into(),
         listen_client,
         listen_peer,
         listen_metrics,
+        origins: list(&get("cors")),
         client_tls,
         peer_tls,
         limits,
@@ -239,12 +237,12 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
     })
 }
 
-fn list(text: &str) -> Vec<String> {
+pub(crate) fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Host and port of a URL.
-fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> {
+pub(crate) fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> {
     let wrong = |why| Wrong::Value { flag, value: url.to_owned(), why };
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
     let rest = rest.ok_or_else(|| wrong("it must begin with http:// or https://"))?;
@@ -253,88 +251,6 @@ fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> 
         port.parse().map_err(|_| wrong("its port must be a number up to 65535, with nothing behind"))?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Ok((host, port))
-}
-
-/// Where URLs listen. Without TLS that is on this machine alone, unless that is wanted by name.
-fn addresses(flag: &'static str, urls: &str, plaintext: bool) -> Result<Vec<Endpoint>, Wrong> {
-    let each = list(urls).into_iter().map(|url| {
-        let wrong = |why| Wrong::Value { flag, value: url.clone(), why };
-        let (host, port) = split(flag, &url)?;
-        let address = match host {
-            "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            host => host.parse().map_err(|_| wrong("its host must be an IP address or localhost"))?,
-        };
-        let tls = url.starts_with("https://");
-        if !(tls || plaintext || address.is_loopback()) {
-            return Err(wrong(
-                "plain text is served on loopback only: use https:// with a certificate, listen on 127.0.0.1 \
-                 or [::1], or accept that everyone on the way can read and change all of it with \
-                 --insecure-plaintext-beyond-loopback",
-            ));
-        }
-        Ok(Endpoint { address: SocketAddr::new(address, port), tls })
-    });
-    each.collect()
-}
-
-fn switch(flag: &'static str, value: String) -> Result<bool, Wrong> {
-    match value.as_str() {
-        "true" | "1" => Ok(true),
-        "false" | "0" | "" => Ok(false),
-        _ => Err(Wrong::Value { flag, value, why: "it must be true or false" }),
-    }
-}
-
-/// The largest command that the log takes in one record, with room for what stands around it.
-const MOST_REQUEST_BYTES: u32 = 16 << 20;
-
-fn number(flag: &'static str, value: String, most: u32) -> Result<u32, Wrong> {
-    let parsed = value.parse().ok().filter(|number| (1..=most).contains(number));
-    let why = if most == MOST_REQUEST_BYTES {
-        "it must be a number from 1 to 16777216, which is what an entry of the log can hold"
-    } else {
-        "it must be a number from 1 to 4294967295"
-    };
-    parsed.ok_or(Wrong::Value { flag, value, why })
-}
-
-/// The files for TLS, if they are named, which must be so exactly where an address needs them. `flags`:
-/// those of certificate, key, authorities and whether clients must show a certificate, in the order of
-/// `files`.
-fn files_of(
-    flags: [&'static str; 4],
-    prefix: &'static str,
-    files: [String; 3],
-    auth: bool,
-    endpoints: &[Endpoint],
-) -> Result<Option<Files>, Wrong> {
-    let [cert, key, authorities] = files;
-    let wrong = |flag, value: &str, why| Err(Wrong::Value { flag, value: value.to_owned(), why });
-    if cert.is_empty() && !key.is_empty() {
-        return wrong(flags[1], &key, "a certificate belongs to it (the flag with cert-file)");
-    }
-    if key.is_empty() && !cert.is_empty() {
-        return wrong(flags[0], &cert, "a key belongs to it (the flag with key-file)");
-    }
-    let any_tls = endpoints.iter().any(|endpoint| endpoint.tls);
-    if cert.is_empty() {
-        if any_tls {
-            return wrong(flags[0], "", "an https:// address needs a certificate and its key");
-        }
-        if auth || !authorities.is_empty() {
-            let flag = if auth { flags[3] } else { flags[2] };
-            return wrong(flag, if auth { "true" } else { &authorities }, "it needs a certificate and a key");
-        }
-        return Ok(None);
-    }
-    if !any_tls {
-        return wrong(flags[0], &cert, "no address that is listened on here begins with https://");
-    }
-    if auth && authorities.is_empty() {
-        return wrong(flags[3], "true", "it needs the authorities that vouch for clients (trusted-ca-file)");
-    }
-    let trusted_ca = Some(authorities).filter(|path| !path.is_empty()).map(PathBuf::from);
-    Ok(Some(Files { prefix, cert: cert.into(), key: key.into(), trusted_ca }))
 }
 
 #[cfg(test)]

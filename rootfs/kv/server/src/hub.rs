@@ -5,6 +5,7 @@
 //! client costs no more memory than that, and slows nobody.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use tokio::sync::Notify;
 pub const QUEUE_EVENTS: usize = 4_096;
 /// Bytes of events that may wait for one watcher.
 pub const QUEUE_BYTES: usize = 1 << 20;
+/// Bytes of events that may wait for all watchers together. A value that waits for several counts for
+/// each of them, though it is there once.
+pub const TOTAL_BYTES: usize = 64 << 20;
 
 /// What a watcher wants.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +85,8 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Hub {
     index: Mutex<Index>,
+    /// What waits for all watchers, bytes; changed under the lock of the index.
+    waiting: AtomicUsize,
 }
 
 /// How much there is to do.
@@ -118,7 +124,7 @@ impl Place {
 impl Hub {
     /// Begins at a revision of the store.
     pub fn new(revision: i64) -> Self {
-        Self { index: Mutex::new(Index { revision, ..Index::default() }) }
+        Self { index: Mutex::new(Index { revision, ..Index::default() }), waiting: AtomicUsize::new(0) }
     }
 
     /// The newest revision that was told.
@@ -155,6 +161,7 @@ impl Hub {
     pub fn remove(&self, outbox: &Arc<Outbox>, watch_id: i64) -> bool {
         let mut index = lock(&self.index);
         let Some(watcher) = lock(&outbox.watchers).remove(&watch_id) else { return false };
+        self.waiting.fetch_sub(watcher.waiting_bytes, Relaxed);
         index.forget(outbox, watch_id, &watcher.wish);
         true
     }
@@ -163,6 +170,7 @@ impl Hub {
     pub fn remove_all(&self, outbox: &Arc<Outbox>) {
         let mut index = lock(&self.index);
         for (watch_id, watcher) in std::mem::take(&mut *lock(&outbox.watchers)) {
+            self.waiting.fetch_sub(watcher.waiting_bytes, Relaxed);
             index.forget(outbox, watch_id, &watcher.wish);
         }
     }
@@ -174,11 +182,11 @@ impl Hub {
         for event in events {
             if let Some(places) = index.keys.get(&event.kv.key) {
                 for place in places {
-                    place.outbox.put(place.watch_id, revision, event, true);
+                    place.outbox.put(place.watch_id, revision, event, true, &self.waiting);
                 }
             }
             for place in &index.ranges {
-                place.outbox.put(place.watch_id, revision, event, false);
+                place.outbox.put(place.watch_id, revision, event, false, &self.waiting);
             }
         }
     }
@@ -229,7 +237,7 @@ impl Index {
 }
 
 impl Outbox {
-    fn put(&self, watch_id: i64, revision: i64, event: &Event, covered: bool) {
+    fn put(&self, watch_id: i64, revision: i64, event: &Event, covered: bool, total: &AtomicUsize) {
         let mut watchers = lock(&self.watchers);
         let Some(watcher) = watchers.get_mut(&watch_id) else { return };
         if watcher.lags
@@ -240,11 +248,14 @@ impl Outbox {
             return;
         }
         watcher.waiting_events += 1;
-        watcher.waiting_bytes += size(event);
-        if watcher.waiting_events > QUEUE_EVENTS || watcher.waiting_bytes > QUEUE_BYTES {
+        let bytes = size(event);
+        watcher.waiting_bytes += bytes;
+        let all = total.fetch_add(bytes, Relaxed) + bytes;
+        if watcher.waiting_events > QUEUE_EVENTS || watcher.waiting_bytes > QUEUE_BYTES || all > TOTAL_BYTES {
             // What waits can be read from the store as well. Its first revision is where to begin.
             let first = watcher.waiting.front().and_then(|(_, events)| events.first());
             watcher.next = first.map_or(event.kv.mod_revision, |first| first.kv.mod_revision);
+            total.fetch_sub(watcher.waiting_bytes, Relaxed);
             watcher.empty();
             watcher.lags = true;
         } else {
@@ -269,7 +280,9 @@ impl Outbox {
         for (watch_id, watcher) in lock(&self.watchers).iter_mut() {
             let Some((revision, events)) = watcher.waiting.pop_front() else { continue };
             watcher.waiting_events -= events.len();
-            watcher.waiting_bytes -= events.iter().map(size).sum::<usize>();
+            let bytes = events.iter().map(size).sum::<usize>();
+            watcher.waiting_bytes -= bytes;
+            hub.waiting.fetch_sub(bytes, Relaxed);
             deliveries.push(Delivery { watch_id: *watch_id, revision, events });
         }
         deliveries
@@ -373,6 +386,30 @@ mod tests {
         hub.publish(20, &[put("a", 20, 1)]);
         assert_eq!(outbox.take(&hub)[0].events, [put("a", 20, 1)]);
         assert_eq!(outbox.progress(&hub), Some(20));
+    }
+
+    #[test]
+    fn all_watchers_together_keep_no_more_than_one_budget() {
+        let hub = Hub::new(1);
+        let outboxes: Vec<Arc<Outbox>> = (0..200).map(|_| Arc::default()).collect();
+        for outbox in &outboxes {
+            hub.add(outbox, 0, wish("a"), 0);
+        }
+        hub.publish(2, &[put("a", 2, QUEUE_BYTES / 2)]);
+        let waiting = hub.waiting.load(Relaxed);
+        assert!(waiting <= TOTAL_BYTES && waiting > TOTAL_BYTES / 2, "{waiting}");
+        let slow = hub.load().slow;
+        assert!(slow > 70 && slow < 100, "{slow}");
+        for outbox in &outboxes {
+            outbox.take(&hub);
+        }
+        assert_eq!(hub.waiting.load(Relaxed), 0);
+        hub.publish(3, &[put("a", 3, 1)]);
+        assert!(hub.waiting.load(Relaxed) > 0);
+        for outbox in &outboxes {
+            hub.remove_all(outbox);
+        }
+        assert_eq!((hub.waiting.load(Relaxed), hub.load()), (0, Load::default()));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use kv_api::Fault;
 use kv_api::etcdserverpb::ResponseHeader;
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::{Outcome, View};
+use prost::Message as _;
 use tonic::Status;
 
 use crate::consensus::Consensus;
@@ -28,6 +29,8 @@ pub struct Member {
     pub shared: Shared,
     /// Who this member is.
     pub identity: Arc<Identity>,
+    /// Which pages in browsers may read it.
+    pub origins: Arc<[String]>,
     /// What is too much for it.
     pub limits: Limits,
     /// Where clients reach it.
@@ -61,6 +64,9 @@ impl Member {
     /// Makes a change; returns the store's revision after it, and what came of it.
     pub async fn change(&self, change: Change) -> Result<(i64, Outcome), Status> {
         let command = Command { change: Some(change), ..Command::default() };
+        if command.encoded_len() > self.limits.request_bytes {
+            return Err(Fault::RequestTooLarge.into());
+        }
         metrics::PROPOSALS_BEGUN.add(1);
         let counted = Counted;
         let reply = self.consensus.propose(command).await;

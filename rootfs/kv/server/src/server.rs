@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::service::Routes;
 use tonic::transport::Server as Transport;
@@ -14,6 +15,11 @@ use crate::listen::{self, Endpoint, Listener, Tls};
 use crate::member::Member;
 use crate::solo::Solo;
 use crate::{pages, service};
+
+/// How often a client that is silent is asked whether it is there (etcd: `--grpc-keepalive-interval`).
+const KEEPALIVE: Duration = Duration::from_hours(2);
+/// How long its answer may take (etcd: `--grpc-keepalive-timeout`).
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
 /// A member that is open and has its sockets.
 #[derive(Debug)]
@@ -55,6 +61,7 @@ impl Server {
             shared,
             identity: Arc::new(identity),
             limits: flags.limits,
+            origins: flags.origins.clone().into(),
             client_urls: flags.advertise_client.clone().into(),
         };
         Ok(Self { solo, member, clients, pages })
@@ -93,6 +100,8 @@ impl Server {
                 let transport = Transport::builder()
                     .accept_http1(true)
                     .max_concurrent_streams(streams)
+                    .http2_keepalive_interval(Some(KEEPALIVE))
+                    .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
@@ -110,7 +119,7 @@ impl Server {
         quit.send_replace(true);
         expiry.abort();
         // Streams (watches) have no end of their own, so they get a moment and are then cut.
-        let grace = std::time::Duration::from_millis(500);
+        let grace = Duration::from_millis(500);
         let _ = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;
         servers.abort_all();
         let solo = self.solo;

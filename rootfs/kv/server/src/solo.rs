@@ -27,9 +27,6 @@ use crate::error::Error;
 use crate::machine::{Machine, Shared};
 use crate::metrics::disk::Timed;
 
-/// The largest command (etcd: `--max-request-bytes`), bytes.
-pub const REQUEST_BYTES: usize = 3 << 19;
-
 /// Entries that are applied at once at most, so that the first of them does not wait for long.
 const BATCH: usize = 1_024;
 /// Bytes of entries after which the database is made durable, and the log is purged.
@@ -140,9 +137,6 @@ impl Consensus for Solo {
     fn propose(&self, command: Command) -> Pending<'_, Reply> {
         Box::pin(async move {
             let payload = command.encode_to_vec();
-            if payload.len() > REQUEST_BYTES {
-                return Err(Fault::RequestTooLarge);
-            }
             let told = self.enqueue(payload.into())?;
             told.await.unwrap_or(Err(Fault::Stopped))
         })

@@ -133,6 +133,31 @@ async fn what_cannot_be_answered_says_so_as_json() {
     assert_eq!((status, &read(&text)["message"]), (400, &json!("etcdserver: request is too large")));
 }
 
+/// The headers that an HTTP/1.1 request is answered with.
+fn headers(url: &str, request: &str) -> String {
+    let mut stream = TcpStream::connect(url.trim_start_matches("http://")).unwrap();
+    write!(stream, "{request}\r\nHost: x\r\nConnection: close\r\n\r\n").unwrap();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut stream, &mut text).unwrap();
+    text.split("\r\n\r\n").next().unwrap().to_lowercase()
+}
+
+#[test]
+fn browsers_are_told_what_they_may_read() {
+    let all = Kv::start(&[]);
+    for request in ["OPTIONS /v3/kv/range HTTP/1.1", "GET /health HTTP/1.1"] {
+        let told = headers(all.url(), request);
+        assert!(told.starts_with("http/1.1 200 ok"), "{told}");
+        assert!(told.contains("access-control-allow-origin: *"), "{told}");
+        assert!(told.contains("access-control-allow-methods: post, get, options, put, delete"), "{told}");
+    }
+    let one = Kv::start(&["--cors", "https://a.example"]);
+    let told = headers(one.url(), "GET /health HTTP/1.1\r\nOrigin: https://a.example");
+    assert!(told.contains("access-control-allow-origin: https://a.example"), "{told}");
+    let told = headers(one.url(), "GET /health HTTP/1.1\r\nOrigin: https://b.example");
+    assert!(!told.contains("access-control"), "{told}");
+}
+
 /// An HTTP/1.1 request that stays open, and the lines of JSON of its answer.
 struct Lines(BufReader<TcpStream>);
 

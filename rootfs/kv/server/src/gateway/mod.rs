@@ -3,6 +3,7 @@
 //! of whoever sent it; which path is which method, and how messages look, is in [`kv_api::gateway`].
 
 mod codec;
+pub mod cors;
 mod stream;
 
 use axum::Router;

@@ -6,6 +6,7 @@
 
 mod conn;
 mod files;
+pub mod flags;
 mod name;
 mod tls;
 

@@ -26,7 +26,10 @@ impl pb::kv_server::Kv for Kv {
         }
         crate::metrics::RANGES.add(1);
         let serializable = request.serializable;
-        let range = wire::range(request)?;
+        let mut range = wire::range(request)?;
+        if !range.count_only {
+            range.limit = self.0.limits.range_limit(range.limit);
+        }
         let view = self.0.view(serializable).await?;
         let reply = if range.range_end.is_empty() {
             view.range(&range).map_err(broken)?
@@ -34,6 +37,7 @@ impl pb::kv_server::Kv for Kv {
             blocking(move || view.range(&range)).await?
         };
         let reply = reply.map_err(refuse)?;
+        self.0.limits.check_range(reply.kvs.len())?;
         let header = self.0.header(reply.revision);
         Ok(Response::new(answer::range(reply, header)))
     }

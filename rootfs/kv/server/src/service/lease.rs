@@ -45,6 +45,7 @@ impl pb::lease_server::Lease for Lease {
             return Err(Fault::LeaseTtlTooLarge.into());
         }
         self.0.check_room()?;
+        self.0.limits.check_leases(self.0.shared.sizes.borrow().leases)?;
         request.ttl = request.ttl.max(MIN_TTL_S);
         if request.id == 0 {
             request.id = random_id();
