@@ -20,17 +20,32 @@ pub struct Changes {
 }
 
 impl View {
-    /// The events from `revision` on. Once there are `limit` of them (at least one), the reply ends with
-    /// the revision that it is in. `wanted` says which keys matter; `prev_kv` is filled in
+    /// As [`View::changes_within`], however large the events are.
+    ///
+    /// # Errors
+    /// As [`View::changes_within`].
+    pub fn changes_since(
+        &self,
+        revision: i64,
+        limit: usize,
+        with_prev_kv: bool,
+        wanted: impl FnMut(&[u8]) -> bool,
+    ) -> Answer<Changes> {
+        self.changes_within(revision, limit, usize::MAX, with_prev_kv, wanted)
+    }
+
+    /// The events from `revision` on. Once there are `limit` of them (at least one), or they have
+    /// `limit_bytes` of keys and values, the reply ends with the revision that it is in. `wanted` says which keys matter; `prev_kv` is filled in
     /// only if asked for, as it costs a look-up each.
     ///
     /// # Errors
     /// What the database fails with; inside, [`Refusal::Compacted`] for a revision below the
     /// compacted one (the compacted one itself can be watched from, as in etcd).
-    pub fn changes_since(
+    pub fn changes_within(
         &self,
         revision: i64,
         limit: usize,
+        limit_bytes: usize,
         with_prev_kv: bool,
         mut wanted: impl FnMut(&[u8]) -> bool,
     ) -> Answer<Changes> {
@@ -38,12 +53,15 @@ impl View {
             return Ok(Err(Refusal::Compacted));
         }
         let mut changes = Changes { events: Vec::new(), next: self.revision().max(revision - 1) + 1 };
+        let mut bytes = 0;
         let from = (revision.max(0) as u64, 0);
         for entry in self.tables().changes.range(from..).at(DOING)? {
             let (at, change) = entry.at(DOING)?;
             let (main, sub) = at.value();
             let last = changes.events.last().map(|event| event.kv.mod_revision);
-            if changes.events.len() >= limit && last.is_some_and(|last| last < main as i64) {
+            if (changes.events.len() >= limit || bytes >= limit_bytes)
+                && last.is_some_and(|last| last < main as i64)
+            {
                 changes.next = main as i64;
                 break;
             }
@@ -51,7 +69,10 @@ impl View {
                 return Err(Error::Damaged { table: "changes", key: format!("{main}/{sub}") });
             };
             if wanted(key) {
-                changes.events.push(self.event(main, sub, *kind, key, with_prev_kv)?);
+                let event = self.event(main, sub, *kind, key, with_prev_kv)?;
+                bytes += event.kv.key.len() + event.kv.value.len();
+                bytes += event.prev_kv.as_ref().map_or(0, |kv| kv.key.len() + kv.value.len());
+                changes.events.push(event);
             }
         }
         Ok(Ok(changes))

@@ -10,9 +10,6 @@ use kv_core::Reply;
 
 use crate::replica::ask::{Answer, Ask};
 
-/// The largest command (etcd: `--max-request-bytes`), bytes.
-pub const REQUEST_BYTES: usize = 3 << 19;
-
 /// An answer that is under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
 

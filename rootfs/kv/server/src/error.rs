@@ -50,6 +50,9 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+    /// Certificates.
+    #[error(transparent)]
+    Tls(#[from] crate::listen::FileError),
     /// The HTTP server.
     #[error("cannot serve clients")]
     Serve(#[source] tonic::transport::Error),

@@ -2,7 +2,6 @@
 //! `-name x`, and `ETCD_NAME=x` for what the command line does not say.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -11,6 +10,10 @@ use crate::identity::Initial;
 
 use crate::compactor::Retention;
 use crate::quota;
+
+use crate::limits::Limits;
+use crate::listen::flags::{addresses, files_of, switch};
+use crate::listen::{Endpoint, Files};
 
 /// Flags that are served, and what etcd takes when they are not given.
 const FLAGS: &[(&str, &str)] = &[
@@ -29,7 +32,30 @@ const FLAGS: &[(&str, &str)] = &[
     ("heartbeat-interval", "100"),
     ("election-timeout", "1000"),
     ("snapshot-count", "100000"),
+    ("listen-metrics-urls", ""),
+    ("cors", "*"),
+    ("cert-file", ""),
+    ("key-file", ""),
+    ("client-cert-auth", "false"),
+    ("trusted-ca-file", ""),
+    ("peer-cert-file", ""),
+    ("peer-key-file", ""),
+    ("peer-client-cert-auth", "false"),
+    ("peer-trusted-ca-file", ""),
+    (PLAINTEXT, "false"),
+    ("max-request-bytes", "1572864"),
+    ("max-txn-ops", "128"),
+    ("max-concurrent-streams", "4294967295"),
+    ("max-watchers-per-stream", "100000"),
+    ("max-leases", "1000000"),
+    ("max-range-keys", "0"),
 ];
+
+/// Flags that are true when nothing is said behind them.
+const SWITCHES: &[&str] = &["client-cert-auth", "peer-client-cert-auth", PLAINTEXT];
+
+/// Ours: plain text may leave this machine.
+const PLAINTEXT: &str = "insecure-plaintext-beyond-loopback";
 
 /// What a member is started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +65,23 @@ pub struct Flags {
     /// Its data directory.
     pub data_dir: PathBuf,
     /// Where clients are served.
-    pub listen_client: Vec<SocketAddr>,
+    pub listen_client: Vec<Endpoint>,
+    /// Where peers are served.
+    pub listen_peer: Vec<Endpoint>,
+    /// Where the pages alone are served.
+    pub listen_metrics: Vec<Endpoint>,
+    /// Which pages in browsers may read the answers; `*` for all.
+    pub origins: Vec<String>,
+    /// How TLS is spoken with clients.
+    pub client_tls: Option<Files>,
+    /// How TLS is spoken with peers.
+    pub peer_tls: Option<Files>,
+    /// Plain text may leave this machine.
+    pub plaintext: bool,
+    /// What is too much.
+    pub limits: Limits,
     /// Where clients are told to go.
     pub advertise_client: Vec<String>,
-    /// Where peers are served.
-    pub listen_peer: Vec<SocketAddr>,
     /// Where peers are told to go.
     pub peer_urls: Vec<String>,
     /// The largest database, bytes; `None` for any.
@@ -140,7 +178,11 @@ pub fn parse(
         let Some((flag, _)) = FLAGS.iter().find(|(known, _)| *known == flag) else {
             return Err(Wrong::Unknown(flag.to_owned()));
         };
-        let value = value.or_else(|| words.next()).ok_or_else(|| Wrong::Valueless((*flag).to_owned()))?;
+        let switched = SWITCHES.contains(flag).then(|| "true".to_owned());
+        let value = value
+            .or(switched)
+            .or_else(|| words.next())
+            .ok_or_else(|| Wrong::Valueless((*flag).to_owned()))?;
         given.insert(*flag, value);
     }
     for (variable, value) in variables {
@@ -168,17 +210,22 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         folder if folder.is_empty() => format!("{name}.etcd"),
         folder => folder,
     };
-    let mut listen_client = Vec::new();
-    for url in list(&get("listen-client-urls")) {
-        listen_client.extend(addresses("listen-client-urls", &url)?);
-    }
+    let plaintext = switch(PLAINTEXT, get(PLAINTEXT))?;
+    let listen_client = addresses("listen-client-urls", &get("listen-client-urls"), plaintext)?;
+    let listen_peer = addresses("listen-peer-urls", &get("listen-peer-urls"), plaintext)?;
+    let listen_metrics = addresses("listen-metrics-urls", &get("listen-metrics-urls"), plaintext)?;
+    let auth = switch("client-cert-auth", get("client-cert-auth"))?;
+    let files = [get("cert-file"), get("key-file"), get("trusted-ca-file")];
+    let named: Vec<_> = listen_client.iter().chain(&listen_metrics).copied().collect();
+    let client_tls =
+        files_of(["cert-file", "key-file", "trusted-ca-file", "client-cert-auth"], "", files, auth, &named)?;
+    let auth = switch("peer-client-cert-auth", get("peer-client-cert-auth"))?;
+    let files = [get("peer-cert-file"), get("peer-key-file"), get("peer-trusted-ca-file")];
+    let flags = ["peer-cert-file", "peer-key-file", "peer-trusted-ca-file", "peer-client-cert-auth"];
+    let peer_tls = files_of(flags, "peer-", files, auth, &listen_peer)?;
     let advertise_client = list(&get("advertise-client-urls"));
     for url in &advertise_client {
         split("advertise-client-urls", url)?;
-    }
-    let mut listen_peer = Vec::new();
-    for url in list(&get("listen-peer-urls")) {
-        listen_peer.extend(addresses("listen-peer-urls", &url)?);
     }
     let peer_urls = list(&get("initial-advertise-peer-urls"));
     for url in &peer_urls {
@@ -210,6 +257,7 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         let why = "it must be five times --heartbeat-interval at least";
         return Err(Wrong::Value { flag: "election-timeout", value: election, why });
     }
+    let limits = Limits::read(get)?;
     let quota = get("quota-backend-bytes");
     let quota_bytes = quota::bytes(&quota).ok_or_else(|| Wrong::Value {
         flag: "quota-backend-bytes",
@@ -229,6 +277,12 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         listen_client,
         advertise_client,
         listen_peer,
+        listen_metrics,
+        origins: list(&get("cors")),
+        client_tls,
+        peer_tls,
+        plaintext,
+        limits,
         peer_urls,
         quota_bytes,
         compaction,
@@ -247,38 +301,20 @@ fn number(flag: &'static str, text: &str, range: RangeInclusive<u64>) -> Result<
     number.ok_or_else(|| Wrong::Value { flag, value: text.to_owned(), why })
 }
 
-fn list(text: &str) -> Vec<String> {
+pub(crate) fn list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }
 
 /// Host and port of a URL.
-fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> {
+pub(crate) fn split<'u>(flag: &'static str, url: &'u str) -> Result<(&'u str, u16), Wrong> {
     let wrong = |why| Wrong::Value { flag, value: url.to_owned(), why };
-    if url.starts_with("https:") {
-        return Err(wrong("TLS is not served by this version; use http:// on a loopback address"));
-    }
-    let rest = url.strip_prefix("http://").ok_or_else(|| wrong("it must begin with http://"))?;
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.ok_or_else(|| wrong("it must begin with http:// or https://"))?;
     let (host, port) = rest.rsplit_once(':').ok_or_else(|| wrong("it must end with a port"))?;
     let port =
         port.parse().map_err(|_| wrong("its port must be a number up to 65535, with nothing behind"))?;
     let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     Ok((host, port))
-}
-
-/// Where a URL listens. Without TLS that is on this machine alone.
-fn addresses(flag: &'static str, url: &str) -> Result<Vec<SocketAddr>, Wrong> {
-    let wrong = |why| Wrong::Value { flag, value: url.to_owned(), why };
-    let (host, port) = split(flag, url)?;
-    let address = match host {
-        "localhost" => IpAddr::V4(Ipv4Addr::LOCALHOST),
-        host => host.parse().map_err(|_| wrong("its host must be an IP address or localhost"))?,
-    };
-    if !address.is_loopback() {
-        return Err(wrong(
-            "plain text is served on loopback only, and TLS is not served yet: listen on 127.0.0.1 or [::1]",
-        ));
-    }
-    Ok(vec![SocketAddr::new(address, port)])
 }
 
 #[cfg(test)]
@@ -299,8 +335,10 @@ mod tests {
     fn defaults_are_those_of_etcd() {
         let flags = served("", &[]);
         assert_eq!(flags.data_dir, PathBuf::from("default.etcd"));
-        assert_eq!(flags.listen_client, ["127.0.0.1:2379".parse().unwrap()]);
-        assert_eq!(flags.listen_peer, ["127.0.0.1:2380".parse().unwrap()]);
+        let endpoint = |text: &str| Endpoint { address: text.parse().unwrap(), tls: false };
+        assert_eq!(flags.listen_client, [endpoint("127.0.0.1:2379")]);
+        assert_eq!(flags.listen_peer, [endpoint("127.0.0.1:2380")]);
+        assert_eq!((flags.limits.request_bytes, flags.limits.txn_operations), (1_572_864, 128));
         assert_eq!(flags.initial["default"], ["http://localhost:2380"]);
         assert_eq!((flags.heartbeat.as_millis(), flags.election.as_millis()), (100, 1000));
     }
@@ -320,18 +358,49 @@ mod tests {
         let variables = [("ETCD_NAME", "b"), ("ETCD_DATA_DIR", "/b"), ("PATH", "/bin")];
         let flags = served("-name a --listen-client-urls=http://127.0.0.1:1,http://[::1]:2", &variables);
         assert_eq!((flags.name.as_str(), flags.data_dir.to_str()), ("a", Some("/b")));
-        assert_eq!(flags.listen_client, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
+        let listens: Vec<_> = flags.listen_client.iter().map(ToString::to_string).collect();
+        assert_eq!(listens, ["http://127.0.0.1:1", "http://[::1]:2"]);
+    }
+
+    #[test]
+    fn tls_is_for_both_sides_and_plain_text_must_be_wanted() {
+        let flags = served(
+            "--listen-client-urls https://192.0.2.1:1 --cert-file c --key-file k --client-cert-auth \
+             --trusted-ca-file a --listen-peer-urls https://192.0.2.1:2 --peer-cert-file d --peer-key-file l",
+            &[],
+        );
+        let files = |prefix, cert: &str, key: &str, ca: Option<&str>| {
+            Some(Files { prefix, cert: cert.into(), key: key.into(), trusted_ca: ca.map(PathBuf::from) })
+        };
+        assert_eq!(flags.client_tls, files("", "c", "k", Some("a")));
+        assert_eq!(flags.peer_tls, files("peer-", "d", "l", None));
+        assert!(flags.listen_client[0].tls && flags.listen_peer[0].tls);
+        let flags =
+            served("--listen-client-urls http://192.0.2.1:1 --insecure-plaintext-beyond-loopback", &[]);
+        assert_eq!(flags.listen_client[0].to_string(), "http://192.0.2.1:1");
     }
 
     #[test]
     fn what_is_not_served_is_refused_by_name() {
         let cases = [
-            ("--cert-file x", "flag --cert-file is not served"),
+            ("--client-crl-file x", "flag --client-crl-file is not served"),
+            ("--auto-tls", "flag --auto-tls is not served"),
+            ("--cert-file x", "a key belongs to it"),
+            ("--key-file x", "a certificate belongs to it"),
+            ("--cert-file x --key-file y", "begins with https://"),
+            ("--client-cert-auth", "it needs a certificate"),
+            ("--trusted-ca-file x", "it needs a certificate"),
+            ("--listen-client-urls https://0.0.0.0:1 --cert-file x --key-file y --client-cert-auth", "vouch"),
+            ("--listen-metrics-urls http://0.0.0.0:1", "plain text is served on loopback only"),
+            ("--client-cert-auth=maybe", "it must be true or false"),
+            ("--max-txn-ops 0", "it must be a number"),
+            ("--max-request-bytes 16777217", "from 1 to 16777216"),
             ("--name", "flag --name needs a value"),
             ("x", "\"x\" is no flag"),
             ("--listen-client-urls http://0.0.0.0:1", "plain text is served on loopback only"),
             ("--listen-peer-urls http://192.0.2.1:1", "plain text is served on loopback only"),
-            ("--listen-client-urls https://127.0.0.1:1", "TLS is not served"),
+            ("--listen-client-urls https://127.0.0.1:1", "needs a certificate"),
+            ("--listen-peer-urls https://127.0.0.1:1", "needs a certificate"),
             ("--listen-client-urls http://127.0.0.1", "it must end with a port"),
             ("--quota-backend-bytes 2GB", "a number of bytes"),
             ("--auto-compaction-mode daily --auto-compaction-retention 1", "periodic or revision"),

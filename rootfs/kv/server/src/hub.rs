@@ -5,6 +5,7 @@
 //! client costs no more memory than that, and slows nobody.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,6 +16,9 @@ use tokio::sync::Notify;
 pub const QUEUE_EVENTS: usize = 4_096;
 /// Bytes of events that may wait for one watcher.
 pub const QUEUE_BYTES: usize = 1 << 20;
+/// Bytes of events that may wait for all watchers together. A value that waits for several counts for
+/// each of them, though it is there once.
+pub const TOTAL_BYTES: usize = 64 << 20;
 
 /// What a watcher wants.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +85,21 @@ pub struct Outbox {
 #[derive(Debug)]
 pub struct Hub {
     index: Mutex<Index>,
+    /// What waits for all watchers, bytes; changed under the lock of the index.
+    waiting: AtomicUsize,
+}
+
+/// How much there is to do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Load {
+    /// Watchers.
+    pub watchers: usize,
+    /// Those of them that lag.
+    pub slow: usize,
+    /// Client streams that have watchers.
+    pub streams: usize,
+    /// Events that wait to be sent.
+    pub waiting: usize,
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +124,7 @@ impl Place {
 impl Hub {
     /// Begins at a revision of the store.
     pub fn new(revision: i64) -> Self {
-        Self { index: Mutex::new(Index { revision, ..Index::default() }) }
+        Self { index: Mutex::new(Index { revision, ..Index::default() }), waiting: AtomicUsize::new(0) }
     }
 
     /// The newest revision that was told.
@@ -142,6 +161,7 @@ impl Hub {
     pub fn remove(&self, outbox: &Arc<Outbox>, watch_id: i64) -> bool {
         let mut index = lock(&self.index);
         let Some(watcher) = lock(&outbox.watchers).remove(&watch_id) else { return false };
+        self.waiting.fetch_sub(watcher.waiting_bytes, Relaxed);
         index.forget(outbox, watch_id, &watcher.wish);
         true
     }
@@ -150,6 +170,7 @@ impl Hub {
     pub fn remove_all(&self, outbox: &Arc<Outbox>) {
         let mut index = lock(&self.index);
         for (watch_id, watcher) in std::mem::take(&mut *lock(&outbox.watchers)) {
+            self.waiting.fetch_sub(watcher.waiting_bytes, Relaxed);
             index.forget(outbox, watch_id, &watcher.wish);
         }
     }
@@ -161,11 +182,11 @@ impl Hub {
         for event in events {
             if let Some(places) = index.keys.get(&event.kv.key) {
                 for place in places {
-                    place.outbox.put(place.watch_id, revision, event, true);
+                    place.outbox.put(place.watch_id, revision, event, true, &self.waiting);
                 }
             }
             for place in &index.ranges {
-                place.outbox.put(place.watch_id, revision, event, false);
+                place.outbox.put(place.watch_id, revision, event, false, &self.waiting);
             }
         }
     }
@@ -178,6 +199,25 @@ impl Hub {
         for place in index.keys.values().flatten().chain(&index.ranges) {
             place.outbox.lag(place.watch_id, told + 1);
         }
+    }
+
+    /// How much there is to do.
+    pub fn load(&self) -> Load {
+        let index = lock(&self.index);
+        let mut load = Load::default();
+        let mut outboxes: HashMap<*const Outbox, ()> = HashMap::new();
+        for place in index.keys.values().flatten().chain(&index.ranges) {
+            if outboxes.insert(Arc::as_ptr(&place.outbox), ()).is_some() {
+                continue;
+            }
+            load.streams += 1;
+            for watcher in lock(&place.outbox.watchers).values() {
+                load.watchers += 1;
+                load.slow += usize::from(watcher.lags);
+                load.waiting += watcher.waiting_events;
+            }
+        }
+        load
     }
 
     /// A lagging watcher has read all before `next`. Returns whether it has caught up.
@@ -207,7 +247,7 @@ impl Index {
 }
 
 impl Outbox {
-    fn put(&self, watch_id: i64, revision: i64, event: &Event, covered: bool) {
+    fn put(&self, watch_id: i64, revision: i64, event: &Event, covered: bool, total: &AtomicUsize) {
         let mut watchers = lock(&self.watchers);
         let Some(watcher) = watchers.get_mut(&watch_id) else { return };
         if watcher.lags
@@ -218,11 +258,14 @@ impl Outbox {
             return;
         }
         watcher.waiting_events += 1;
-        watcher.waiting_bytes += size(event);
-        if watcher.waiting_events > QUEUE_EVENTS || watcher.waiting_bytes > QUEUE_BYTES {
+        let bytes = size(event);
+        watcher.waiting_bytes += bytes;
+        let all = total.fetch_add(bytes, Relaxed) + bytes;
+        if watcher.waiting_events > QUEUE_EVENTS || watcher.waiting_bytes > QUEUE_BYTES || all > TOTAL_BYTES {
             // What waits can be read from the store as well. Its first revision is where to begin.
             let first = watcher.waiting.front().and_then(|(_, events)| events.first());
             watcher.next = first.map_or(event.kv.mod_revision, |first| first.kv.mod_revision);
+            total.fetch_sub(watcher.waiting_bytes, Relaxed);
             watcher.empty();
             watcher.lags = true;
         } else {
@@ -258,7 +301,9 @@ impl Outbox {
         for (watch_id, watcher) in lock(&self.watchers).iter_mut() {
             let Some((revision, events)) = watcher.waiting.pop_front() else { continue };
             watcher.waiting_events -= events.len();
-            watcher.waiting_bytes -= events.iter().map(size).sum::<usize>();
+            let bytes = events.iter().map(size).sum::<usize>();
+            watcher.waiting_bytes -= bytes;
+            hub.waiting.fetch_sub(bytes, Relaxed);
             deliveries.push(Delivery { watch_id: *watch_id, revision, events });
         }
         deliveries
@@ -377,6 +422,30 @@ mod tests {
         let lagging: Vec<_> = outbox.lagging().into_iter().map(|(id, _, next)| (id, next)).collect();
         assert_eq!(lagging, [(0, 2), (1, 4), (2, 90)]);
         assert_eq!(hub.revision(), 50);
+    }
+
+    #[test]
+    fn all_watchers_together_keep_no_more_than_one_budget() {
+        let hub = Hub::new(1);
+        let outboxes: Vec<Arc<Outbox>> = (0..200).map(|_| Arc::default()).collect();
+        for outbox in &outboxes {
+            hub.add(outbox, 0, wish("a"), 0);
+        }
+        hub.publish(2, &[put("a", 2, QUEUE_BYTES / 2)]);
+        let waiting = hub.waiting.load(Relaxed);
+        assert!(waiting <= TOTAL_BYTES && waiting > TOTAL_BYTES / 2, "{waiting}");
+        let slow = hub.load().slow;
+        assert!(slow > 70 && slow < 100, "{slow}");
+        for outbox in &outboxes {
+            outbox.take(&hub);
+        }
+        assert_eq!(hub.waiting.load(Relaxed), 0);
+        hub.publish(3, &[put("a", 3, 1)]);
+        assert!(hub.waiting.load(Relaxed) > 0);
+        for outbox in &outboxes {
+            hub.remove_all(outbox);
+        }
+        assert_eq!((hub.waiting.load(Relaxed), hub.load()), (0, Load::default()));
     }
 
     #[test]

@@ -114,6 +114,7 @@ impl Lessor {
             return Ok(None);
         }
         inner.start(id, running.ttl_s);
+        crate::metrics::LEASES_RENEWED.add(1);
         Ok(Some(running.ttl_s))
     }
 

@@ -14,6 +14,7 @@ use tokio::sync::{Notify, watch};
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::lessor::Lessor;
+use crate::metrics;
 use crate::replica::{Home, Waiting};
 use crate::wire;
 
@@ -59,6 +60,7 @@ pub struct Machine {
     /// Bytes of commands that were applied and are not on the disk.
     loose_bytes: u64,
     waiting: Waiting,
+    sweep: metrics::Sweep,
 }
 
 impl std::fmt::Debug for Machine {
@@ -98,6 +100,7 @@ impl Machine {
             sweeping: true,
             loose_bytes: 0,
             waiting,
+            sweep: metrics::Sweep::default(),
         })
     }
 
@@ -146,7 +149,10 @@ impl Machine {
         })?;
         for ((_, command), reply) in commands.iter().zip(&replies) {
             match (command, &reply.result) {
-                (Command::LeaseRevoke { id }, _) => self.shared.lessor.revoked(*id),
+                (Command::LeaseRevoke { id }, result) => {
+                    metrics::LEASES_REVOKED.add(u64::from(result.is_ok()));
+                    self.shared.lessor.revoked(*id);
+                }
                 (_, Ok(Outcome::LeaseGrant { id, ttl_s })) => self.shared.lessor.granted(*id, *ttl_s),
                 (Command::Alarm { .. }, Ok(_)) => {
                     let alarms = self.state.view()?.alarms()?;
@@ -164,6 +170,7 @@ impl Machine {
         if self.loose_bytes >= LOOSE_BYTES {
             self.shared.chores.notify_one();
         }
+        metrics::applied(&replies, &events);
         self.shared.hub.publish(self.state.revision(), &events);
         // Nobody may be looking.
         let _ = self.sizes.send(self.state.sizes()?);
@@ -214,7 +221,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Core`].
     pub fn sweep(&mut self) -> Result<bool, Error> {
-        if self.sweeping && self.state.compact_step(SWEEP_CHANGES)?.done {
+        if self.sweeping && self.sweep.step(|| self.state.compact_step(SWEEP_CHANGES))?.done {
             self.sweeping = false;
             self.swept.send_replace(self.state.compacted());
             self.sizes.send_replace(self.state.sizes()?);
@@ -227,6 +234,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Core`].
     pub fn make_durable(&mut self) -> Result<(), Error> {
+        let _timer = metrics::BACKEND_COMMIT.time();
         self.state.make_durable()?;
         self.loose_bytes = 0;
         Ok(())

@@ -45,8 +45,11 @@ fn run(flags: &flags::Flags) -> Result<(), Arc<Error>> {
         let mut term = signal(SignalKind::terminate()).map_err(failed("wait for SIGTERM"))?;
         let mut int = signal(SignalKind::interrupt()).map_err(failed("wait for SIGINT"))?;
         let server = Server::open(flags).await.map_err(Arc::new)?;
-        for address in server.addresses() {
-            eprintln!("kv: serving clients on http://{address}");
+        for endpoint in server.client_endpoints() {
+            eprintln!("kv: serving clients on {endpoint}");
+        }
+        for endpoint in server.page_endpoints() {
+            eprintln!("kv: serving metrics on {endpoint}");
         }
         let stop = async move {
             tokio::select! {

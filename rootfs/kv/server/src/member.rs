@@ -8,11 +8,14 @@ use kv_api::etcdserverpb::alarm_request::AlarmAction;
 use kv_api::etcdserverpb::{AlarmRequest, AlarmType, ResponseHeader};
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::{Outcome, View};
+use prost::Message as _;
 use tonic::Status;
 
 use crate::consensus::Consensus;
 use crate::identity::Identity;
+use crate::limits::Limits;
 use crate::machine::Shared;
+use crate::metrics;
 use crate::quota::Quota;
 use crate::wire;
 
@@ -30,6 +33,10 @@ pub struct Member {
     pub identity: Arc<Identity>,
     /// How large the store may be.
     pub quota: Arc<Quota>,
+    /// Which pages in browsers may read it.
+    pub origins: Arc<[String]>,
+    /// What is too much for it.
+    pub limits: Limits,
 }
 
 impl std::fmt::Debug for Member {
@@ -41,11 +48,13 @@ impl std::fmt::Debug for Member {
 impl Member {
     /// The header of an answer as of a revision.
     pub fn header(&self, revision: i64) -> ResponseHeader {
+        let status = self.consensus.status();
+        metrics::leader_seen(status.leader);
         ResponseHeader {
             cluster_id: self.identity.cluster,
             member_id: self.identity.member,
             revision,
-            raft_term: self.consensus.status().term,
+            raft_term: status.term,
         }
     }
 
@@ -57,7 +66,14 @@ impl Member {
     /// Makes a change; returns the store's revision after it, and what came of it.
     pub async fn change(&self, change: Change) -> Result<(i64, Outcome), Status> {
         let command = Command { change: Some(change), ..Command::default() };
-        let reply = self.consensus.propose(command).await?;
+        if command.encoded_len() > self.limits.request_bytes {
+            return Err(Fault::RequestTooLarge.into());
+        }
+        metrics::PROPOSALS_BEGUN.add(1);
+        let counted = Counted;
+        let reply = self.consensus.propose(command).await;
+        drop(counted);
+        let reply = reply.inspect_err(|_| metrics::PROPOSALS_FAILED.add(1))?;
         match reply.result {
             Ok(outcome) => Ok((reply.revision, outcome)),
             Err(refusal) => Err(wire::fault(refusal).into()),
@@ -86,9 +102,18 @@ impl Member {
     /// The state, with all that was acknowledged before the call, or, serializable, as this member has it.
     pub async fn view(&self, serializable: bool) -> Result<View, Status> {
         if !serializable {
-            self.consensus.read_barrier().await?;
+            self.consensus.read_barrier().await.inspect_err(|_| metrics::READS_FAILED.add(1))?;
         }
         self.shared.source.view().map_err(broken)
+    }
+}
+
+/// A command that is counted as ended when this is dropped.
+struct Counted;
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::PROPOSALS_ENDED.add(1);
     }
 }
 

@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{BuildHasher as _, RandomState};
-use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -13,33 +12,39 @@ use kv_log::Log;
 use kv_log::disk::RealDisk;
 use kv_raft::snapshot::FolderSpool;
 use kv_raft::{Config, Tokio};
-use tokio::net::TcpListener;
-use tokio_stream::StreamExt as _;
-use tokio_stream::wrappers::TcpListenerStream;
+use tonic::service::Routes;
 use tonic::transport::Server as Transport;
 
 use crate::compactor::{self, Retention};
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::identity::Identity;
+use crate::listen::{self, Endpoint, Listener, Tls};
 use crate::machine::Machine;
 use crate::member::Member;
-use crate::peer::{Net, listen, roster};
+use crate::metrics::disk::Timed;
+use crate::peer::socket::Manner;
+use crate::peer::{Net, listen as peers, roster};
 use crate::quota::Quota;
 use crate::replica::{Applying, FileHome, Me, Replica, Waiting, WriteAhead};
-use crate::service;
+use crate::{pages, service};
 
 /// Bytes of commands after which the log's beginning may go, however few they are.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
+/// How often a client that is silent is asked whether it is there (etcd: `--grpc-keepalive-interval`).
+const KEEPALIVE: Duration = Duration::from_hours(2);
+/// How long its answer may take (etcd: `--grpc-keepalive-timeout`).
+const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
 /// A member that is open and has its sockets.
 #[derive(Debug)]
 pub struct Server {
     replica: Replica<Tokio, Net>,
     member: Member,
-    listeners: Vec<TcpListener>,
+    clients: Vec<Listener>,
+    pages: Vec<Listener>,
+    peers: Vec<Listener>,
     compaction: Option<Retention>,
-    peer_listeners: Vec<TcpListener>,
 }
 
 impl Server {
@@ -51,8 +56,20 @@ impl Server {
     /// [`Error::Initial`].
     pub async fn open(flags: &Flags) -> Result<Self, Error> {
         // Sockets first: they cost nothing to give back.
-        let listeners = bind(&flags.listen_client, "listen-client-urls").await?;
-        let peer_listeners = bind(&flags.listen_peer, "listen-peer-urls").await?;
+        let tls = flags.client_tls.clone().map(Tls::new).transpose()?.map(Arc::new);
+        let (mut clients, mut pages) = (Vec::new(), Vec::new());
+        for endpoint in &flags.listen_client {
+            clients.push(listen::bind(*endpoint, tls.as_ref(), "listen-client-urls").await?);
+        }
+        for endpoint in &flags.listen_metrics {
+            pages.push(listen::bind(*endpoint, tls.as_ref(), "listen-metrics-urls").await?);
+        }
+        let tls = flags.peer_tls.clone().map(Tls::new).transpose()?.map(Arc::new);
+        let mut peers = Vec::new();
+        for endpoint in &flags.listen_peer {
+            peers.push(listen::bind(*endpoint, tls.as_ref(), "listen-peer-urls").await?);
+        }
+        let manner = Manner { tls, plaintext: flags.plaintext };
         let folder = &flags.data_dir;
         let doing = || format!("create {}", folder.display());
         let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
@@ -61,7 +78,7 @@ impl Server {
         let is_new = old.is_none();
         let identity = match old {
             Some(identity) => identity,
-            None if flags.existing => join(flags).await?,
+            None if flags.existing => join(flags, &manner).await?,
             None => found(flags)?,
         };
         let waiting = Waiting::new(RandomState::new().hash_one(0));
@@ -69,19 +86,26 @@ impl Server {
         if is_new {
             identity.keep(folder)?;
         }
-        let replica = start(flags, &identity, machine, log, waiting).await?;
+        let replica = start(flags, &identity, machine, log, waiting, manner).await?;
         let member = Member {
             consensus: Arc::new(replica.clone()),
             shared: replica.applying().lock().shared(),
             identity: Arc::new(identity),
+            limits: flags.limits,
+            origins: flags.origins.clone().into(),
             quota: Arc::new(Quota::new(flags.quota_bytes, &flags.data_dir)),
         };
-        Ok(Self { replica, member, listeners, compaction: flags.compaction, peer_listeners })
+        Ok(Self { replica, member, clients, pages, peers, compaction: flags.compaction })
     }
 
-    /// The addresses that are served.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    /// Where clients are served.
+    pub fn client_endpoints(&self) -> Vec<Endpoint> {
+        self.clients.iter().filter_map(|listener| listener.endpoint().ok()).collect()
+    }
+
+    /// Where the pages alone are served.
+    pub fn page_endpoints(&self) -> Vec<Endpoint> {
+        self.pages.iter().filter_map(|listener| listener.endpoint().ok()).collect()
     }
 
     /// Serves until `stop` is done or the member cannot go on; then ends in order: no new
@@ -95,16 +119,19 @@ impl Server {
         if let Some(kept) = self.compaction {
             tasks.spawn(compactor::run(self.member.clone(), kept));
         }
-        let host = listen::Host { cluster: self.member.identity.cluster, replica: self.replica.clone() };
-        for listener in self.peer_listeners {
-            tasks.spawn(listen::serve(listener, host.clone()));
+        let host = peers::Host { cluster: self.member.identity.cluster, replica: self.replica.clone() };
+        for listener in self.peers {
+            tasks.spawn(peers::serve(listener, host.clone()));
         }
         let chores = tokio::spawn(chores(self.replica.applying().clone()));
         let (quit, _) = tokio::sync::watch::channel(false);
         let mut servers = tokio::task::JoinSet::new();
-        for listener in self.listeners {
+        let clients = self.clients.into_iter().map(|listener| (listener, service::routes(&self.member)));
+        let pages = self.pages.into_iter();
+        let pages = pages.map(|listener| (listener, Routes::from(pages::router(&self.member))));
+        for (listener, routes) in clients.chain(pages) {
             let mut quit = quit.subscribe();
-            let routes = service::routes(&self.member);
+            let streams = self.member.limits.streams;
             servers.spawn(async move {
                 let stopped = async move {
                     // Gone is as good as told.
@@ -112,16 +139,13 @@ impl Server {
                 };
                 let transport = Transport::builder()
                     .accept_http1(true)
+                    .max_concurrent_streams(streams)
+                    .http2_keepalive_interval(Some(KEEPALIVE))
+                    .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
-                // An answer goes out at once: a client that delays its acknowledgements would wait 40 ms.
-                let incoming = TcpListenerStream::new(listener).map(|stream| {
-                    let stream = stream?;
-                    stream.set_nodelay(true)?;
-                    Ok::<_, std::io::Error>(stream)
-                });
-                transport.serve_with_incoming_shutdown(incoming, stopped).await
+                transport.serve_with_incoming_shutdown(listen::incoming(listener), stopped).await
             });
         }
         let mut result = tokio::select! {
@@ -150,16 +174,6 @@ impl Server {
     }
 }
 
-async fn bind(addresses: &[SocketAddr], flag: &str) -> Result<Vec<TcpListener>, Error> {
-    let mut listeners = Vec::new();
-    for address in addresses {
-        let listener = TcpListener::bind(address).await;
-        let doing = || format!("listen on {address} (--{flag})");
-        listeners.push(listener.map_err(|source| Error::Io { doing: doing(), source })?);
-    }
-    Ok(listeners)
-}
-
 /// The identity of a member that begins a cluster with the others.
 fn found(flags: &Flags) -> Result<Identity, Error> {
     check_own(flags)?;
@@ -181,13 +195,13 @@ fn check_own(flags: &Flags) -> Result<(), Error> {
 
 /// The identity of a member that was added to a cluster: any of its members knows it, by the addresses
 /// with which it was added.
-async fn join(flags: &Flags) -> Result<Identity, Error> {
+async fn join(flags: &Flags, manner: &Manner) -> Result<Identity, Error> {
     check_own(flags)?;
     let own: BTreeSet<_> = flags.peer_urls.iter().collect();
     let others = flags.initial.iter().filter(|(name, _)| **name != flags.name);
     let mut why = "--initial-cluster names no member to ask; add NAME=URL of one that runs".to_owned();
     for url in others.flat_map(|(_, urls)| urls) {
-        let roster = match roster::ask(url).await {
+        let roster = match roster::ask(url, manner).await {
             Ok(roster) => roster,
             Err(error) => {
                 why = format!("{url}: {error}");
@@ -219,14 +233,14 @@ async fn join(flags: &Flags) -> Result<Identity, Error> {
     Err(Error::Initial(why))
 }
 
-async fn open(folder: &Path, cluster: u64, waiting: &Waiting) -> Result<(Machine, Log<RealDisk>), Error> {
+async fn open(folder: &Path, cluster: u64, waiting: &Waiting) -> Result<(Machine, Log<Timed<RealDisk>>), Error> {
     let (folder, waiting) = (folder.to_owned(), waiting.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let machine = Machine::open(FileHome(folder.join("db")), waiting)?;
         let mut options = kv_log::Options::new(cluster);
         // One that has applied something had a log, and votes in it.
         options.create = machine.raft_position()?.is_empty();
-        let (log, _) = Log::open(RealDisk, &folder.join("log"), options)?;
+        let (log, _) = Log::open(Timed(RealDisk), &folder.join("log"), options)?;
         Ok::<_, Error>((machine, log))
     });
     let doing = || "finish opening the data directory".to_owned();
@@ -237,8 +251,9 @@ async fn start(
     flags: &Flags,
     identity: &Identity,
     machine: Machine,
-    log: Log<RealDisk>,
+    log: Log<Timed<RealDisk>>,
     waiting: Waiting,
+    manner: Manner,
 ) -> Result<Replica<Tokio, Net>, Error> {
     let spool = Arc::new(FolderSpool::new(&flags.data_dir));
     let config = Config {
@@ -250,7 +265,7 @@ async fn start(
         spool: Arc::clone(&spool) as _,
         ..Config::new(identity.member, identity.cluster)
     };
-    let peers = Net::new(identity.cluster, identity.member, flags.election);
+    let peers = Net::new(identity.cluster, identity.member, flags.election, manner);
     let founders = identity.founders.iter();
     let founders: std::collections::BTreeMap<_, _> =
         founders.map(|(id, urls)| (*id, kv_raft::Member { urls: urls.clone() })).collect();

@@ -8,7 +8,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 /// The first bytes from who connects: what it speaks, and in which version.
 pub const MAGIC: [u8; 8] = *b"kvpeer1\n";
 /// The longest body: a message of Raft with one entry of the largest size, and some more.
-pub const BODY_BYTES: u32 = 8 << 20;
+pub const BODY_BYTES: u32 = 24 << 20;
 const HEAD_BYTES: usize = 17;
 
 /// What a body is.

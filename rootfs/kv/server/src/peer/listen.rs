@@ -8,13 +8,14 @@ use bytes::Bytes;
 use kv_raft::Tokio;
 use prost::Message as _;
 use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc};
 
 use super::frame::{self, Frame, Hello, Kind, Welcome};
 use super::net::Net;
 use super::roster::{Entry, Roster};
 use super::socket;
+use crate::listen::{Listener, Tls};
 use crate::replica::{Replica, known};
 
 /// Connections at a time; a cluster needs one from each other member.
@@ -39,17 +40,17 @@ pub struct Host {
 }
 
 /// Answers members on a listener; returns never.
-pub async fn serve(listener: TcpListener, host: Host) {
+pub async fn serve(listener: Listener, host: Host) {
     let room = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // Nobody closes it.
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
+        match listener.socket.accept().await {
             Ok((stream, _)) => {
-                let host = host.clone();
+                let (host, tls) = (host.clone(), listener.tls.clone());
                 tokio::spawn(async move {
                     // Whoever connected sees it end; it connects again if it is a member.
-                    let _ = connection(stream, &host).await;
+                    let _ = connection(stream, tls.as_deref(), &host).await;
                     drop(place);
                 });
             }
@@ -59,10 +60,10 @@ pub async fn serve(listener: TcpListener, host: Host) {
     }
 }
 
-async fn connection(stream: TcpStream, host: &Host) -> io::Result<()> {
+async fn connection(stream: TcpStream, tls: Option<&Tls>, host: &Host) -> io::Result<()> {
     let late = |_| io::Error::from(io::ErrorKind::TimedOut);
     let greeted = async {
-        let mut stream = socket::accept(stream).await?;
+        let mut stream = socket::accept(stream, tls).await?;
         let hello = Hello::read(&mut stream).await?;
         let welcome = host.welcome(hello);
         welcome.write(&mut stream).await?;

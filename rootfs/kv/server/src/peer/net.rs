@@ -13,7 +13,8 @@ use tokio::io::{AsyncWriteExt as _, BufReader, BufWriter};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::frame::{self, Frame, Hello, Kind, Welcome};
-use super::socket::{self, Stream};
+use super::socket::Manner;
+use crate::listen::Conn;
 use crate::replica::Peers;
 
 /// Requests that wait to be written, for one member.
@@ -31,6 +32,7 @@ struct Inner {
     from: NodeId,
     /// How long it may take to connect to a member.
     limit: Duration,
+    manner: Manner,
     book: Mutex<Book>,
     links: Mutex<HashMap<NodeId, Arc<Link>>>,
     removed: watch::Sender<bool>,
@@ -66,11 +68,12 @@ struct Waiting {
 
 impl Net {
     /// For a member of a cluster.
-    pub fn new(cluster: u64, from: NodeId, limit: Duration) -> Self {
+    pub fn new(cluster: u64, from: NodeId, limit: Duration, manner: Manner) -> Self {
         let inner = Inner {
             cluster,
             from,
             limit,
+            manner,
             book: Mutex::default(),
             links: Mutex::default(),
             removed: watch::Sender::new(false),
@@ -144,8 +147,8 @@ impl Net {
         Err(last)
     }
 
-    async fn greet(&self, target: NodeId, url: &str) -> io::Result<Box<dyn Stream>> {
-        let mut stream = socket::connect(url).await?;
+    async fn greet(&self, target: NodeId, url: &str) -> io::Result<Conn> {
+        let mut stream = self.inner.manner.connect(url).await?;
         let hello = Hello { cluster: self.inner.cluster, from: self.inner.from, to: target };
         hello.write(&mut stream).await?;
         match Welcome::read(&mut stream).await? {
@@ -178,7 +181,7 @@ impl Peers for Net {
 }
 
 /// Carries frames over a connection until it breaks, or nobody sends any more.
-async fn run(stream: Box<dyn Stream>, mut frames: mpsc::Receiver<Frame>, waiting: Arc<Waiting>) {
+async fn run(stream: Conn, mut frames: mpsc::Receiver<Frame>, waiting: Arc<Waiting>) {
     let (read, write) = tokio::io::split(stream);
     let mut write = BufWriter::with_capacity(BUFFER_BYTES, write);
     let mut read = BufReader::with_capacity(BUFFER_BYTES, read);

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use prost::Message as _;
 
 use super::frame::{self, Frame, Hello, Kind, Welcome};
-use super::socket;
+use super::socket::Manner;
 
 /// How long the question may take.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -41,9 +41,9 @@ pub struct Entry {
 ///
 /// # Errors
 /// The connection's; `TimedOut`; `InvalidData` for an answer that is none.
-pub async fn ask(url: &str) -> io::Result<Roster> {
+pub async fn ask(url: &str, manner: &Manner) -> io::Result<Roster> {
     let asked = async {
-        let mut stream = socket::connect(url).await?;
+        let mut stream = manner.connect(url).await?;
         Hello::default().write(&mut stream).await?;
         let welcome = Welcome::read(&mut stream).await?;
         if welcome != Welcome::Yes {

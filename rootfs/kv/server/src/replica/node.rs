@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::ask::{self, Answer, Ask, Refusal};
 use super::barrier::Barrier;
 use super::{Applying, Waiting, WriteAhead};
-use crate::consensus::{Consensus, Pending, Place, REQUEST_BYTES, Status};
+use crate::consensus::{Consensus, Pending, Place, Status};
 use crate::error::Error;
 use crate::machine::Shared;
 
@@ -198,9 +198,6 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
         command.request_id = ticket.id();
         let payload = command.encode_to_vec();
         let bytes = payload.len() as u64;
-        if payload.len() > REQUEST_BYTES {
-            return Err(Fault::RequestTooLarge);
-        }
         if inner.under_way.load(Ordering::Relaxed) + bytes > QUEUE_BYTES {
             return Err(Fault::RequestTooManyRequests);
         }

@@ -1,9 +1,7 @@
-//! gRPC's health service, and the page `/health`.
+//! gRPC's health service.
 
 use std::pin::Pin;
 
-use axum::http::{StatusCode, header};
-use axum::response::{IntoResponse as _, Response as Answer};
 use kv_api::health as pb;
 use pb::health_check_response::ServingStatus;
 use tokio_stream::Stream;
@@ -18,16 +16,6 @@ pub struct Health(pub Member);
 /// Whether the member could answer a linearizable read now.
 async fn is_well(member: &Member) -> bool {
     member.view(false).await.is_ok() && !member.shared.no_space.load(std::sync::atomic::Ordering::Relaxed)
-}
-
-/// `{"health":"true"}`, as etcd says it, or `false` with 503.
-pub async fn page(member: &Member) -> Answer {
-    let (code, text) = if is_well(member).await {
-        (StatusCode::OK, "{\"health\":\"true\",\"reason\":\"\"}")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "{\"health\":\"false\",\"reason\":\"no reads, or an alarm\"}")
-    };
-    (code, [(header::CONTENT_TYPE, "application/json")], text).into_response()
 }
 
 #[tonic::async_trait]

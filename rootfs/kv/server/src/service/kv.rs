@@ -9,9 +9,6 @@ use tonic::{Request, Response, Status};
 use crate::member::{Member, blocking, broken, mixed_up};
 use crate::{answer, quota, wire};
 
-/// The most operations of a transaction (etcd: `--max-txn-ops`).
-const TXN_OPERATIONS: usize = 128;
-
 /// The service.
 #[derive(Debug)]
 pub struct Kv(pub Member);
@@ -27,8 +24,12 @@ impl pb::kv_server::Kv for Kv {
         if request.key.is_empty() {
             return Err(Fault::EmptyKey.into());
         }
+        crate::metrics::RANGES.add(1);
         let serializable = request.serializable;
-        let range = wire::range(request)?;
+        let mut range = wire::range(request)?;
+        if !range.count_only {
+            range.limit = self.0.limits.range_limit(range.limit);
+        }
         let view = self.0.view(serializable).await?;
         let reply = if range.range_end.is_empty() {
             view.range(&range).map_err(broken)?
@@ -36,6 +37,7 @@ impl pb::kv_server::Kv for Kv {
             blocking(move || view.range(&range)).await?
         };
         let reply = reply.map_err(refuse)?;
+        self.0.limits.check_range(reply.kvs.len())?;
         let header = self.0.header(reply.revision);
         Ok(Response::new(answer::range(reply, header)))
     }
@@ -63,7 +65,7 @@ impl pb::kv_server::Kv for Kv {
     async fn txn(&self, request: Request<pb::TxnRequest>) -> Result<Response<pb::TxnResponse>, Status> {
         let request = request.into_inner();
         let txn = wire::txn(request.clone())?;
-        kv_core::check_txn(&txn, TXN_OPERATIONS).map_err(refuse)?;
+        kv_core::check_txn(&txn, self.0.limits.txn_operations).map_err(refuse)?;
         let mut operations = txn.success.iter().chain(&txn.failure);
         if operations.all(|operation| matches!(operation, Operation::Range(_))) {
             let view = self.0.view(is_serializable(&request)).await?;

@@ -25,7 +25,9 @@ pub async fn expire(member: Member) {
         let (term, due) = member.shared.lessor.due().await;
         for id in due {
             // One that cannot be revoked now comes again.
-            let _ = member.consensus.expire(term, id).await;
+            if member.consensus.expire(term, id).await.is_ok() {
+                crate::metrics::LEASES_EXPIRED.add(1);
+            }
         }
     }
 }
@@ -46,6 +48,7 @@ impl pb::lease_server::Lease for Lease {
             return Err(Fault::LeaseTtlTooLarge.into());
         }
         self.0.check_room(quota::LEASE_BYTES).await?;
+        self.0.limits.check_leases(self.0.shared.sizes.borrow().leases)?;
         request.ttl = request.ttl.max(MIN_TTL_S);
         if request.id == 0 {
             request.id = random_id();

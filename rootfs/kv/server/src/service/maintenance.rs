@@ -120,6 +120,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         let header = self.0.header(view.revision());
         let (send, chunks) = mpsc::channel(AHEAD);
         tokio::task::spawn_blocking(move || {
+            let _timer = crate::metrics::SNAPSHOT.time();
             if let Err(error) = stream(&view, &header, &send) {
                 // A client that has gone is the usual reason, and then nobody reads this.
                 let _ = send.blocking_send(Err(Status::data_loss(chain(&error))));

@@ -10,7 +10,8 @@ mod maintenance;
 mod session;
 mod watch;
 
-use axum::routing::get;
+use std::sync::Arc;
+
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -21,32 +22,33 @@ use kv_api::v3electionpb::election_server::ElectionServer;
 use kv_api::v3lockpb::lock_server::LockServer;
 use tonic::service::Routes;
 
-use crate::consensus::REQUEST_BYTES;
-use crate::member::{API_VERSION, Member};
+use crate::gateway;
+use crate::limits::ANSWER_BYTES;
+use crate::member::Member;
+use crate::metrics;
+use crate::pages;
 
 pub use lease::expire;
 
-/// The largest message that is read (etcd: the largest request and 512 KiB).
-const MESSAGE_BYTES: usize = REQUEST_BYTES + (512 << 10);
-
-/// All that is served on a client address: gRPC, and `/health` and `/version` for those without.
+/// All that is served on a client address: gRPC, and the pages for those without.
 pub fn routes(member: &Member) -> Routes {
-    let kv = KvServer::new(kv::Kv(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
-    let watch = WatchServer::new(watch::Watch(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
-    let lease = LeaseServer::new(lease::Lease(member.clone())).max_decoding_message_size(MESSAGE_BYTES);
+    let message = member.limits.message_bytes();
+    let kv = KvServer::new(kv::Kv(member.clone()))
+        .max_decoding_message_size(message)
+        .max_encoding_message_size(ANSWER_BYTES);
+    let watch = WatchServer::new(watch::Watch(member.clone())).max_decoding_message_size(message);
+    let lease = LeaseServer::new(lease::Lease(member.clone())).max_decoding_message_size(message);
     let services = Routes::new(kv).add_service(watch).add_service(lease);
     let local = session::Local::new(services.clone());
     let routes = services
-        .add_service(LockServer::new(lock::Lock(local.clone())))
-        .add_service(ElectionServer::new(election::Election(local)))
+        .add_service(LockServer::new(lock::Lock(local.clone())).max_decoding_message_size(message))
+        .add_service(ElectionServer::new(election::Election(local)).max_decoding_message_size(message))
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))
         .add_service(MaintenanceServer::new(maintenance::Maintenance(member.clone())))
         .add_service(HealthServer::new(health::Health(member.clone())));
-    let health = member.clone();
-    let version = format!("{{\"etcdserver\":\"{API_VERSION}\",\"etcdcluster\":\"{API_VERSION}\"}}");
-    let router = routes
-        .into_axum_router()
-        .route("/health", get(move || async move { health::page(&health).await }))
-        .route("/version", get(move || async move { version }));
-    Routes::from(router)
+    let counted = routes.into_axum_router().layer(axum::middleware::from_fn(metrics::grpc::count));
+    // The largest text of a message that is read: the same in base64, with room for the rest.
+    let json = gateway::router(&Routes::from(counted.clone()), message * 2);
+    let cors = axum::middleware::from_fn_with_state(Arc::clone(&member.origins), gateway::cors::allow);
+    Routes::from(counted.merge(json.merge(pages::router(member)).layer(cors)))
 }

@@ -16,18 +16,20 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::answer;
-use crate::consensus::REQUEST_BYTES;
 use crate::hub::{Outbox, Wish};
 use crate::member::{Member, blocking};
+use crate::metrics;
 
 /// Answers that wait for the client; what comes then waits in the hub, or is read later.
 const AHEAD: usize = 4;
 /// Events that a watcher from the past reads in one go, and then whole revisions.
 const READ_EVENTS: usize = 64;
+/// Bytes of keys and values after which it has read enough, and then whole revisions.
+const READ_BYTES: usize = 256 << 10;
 /// How often watchers that asked for it are told how far the store is (etcd has the same).
 const PROGRESS: Duration = Duration::from_mins(10);
-/// Above this an answer is split, for those who ask for that (etcd: the largest request and 512 bytes).
-const FRAGMENT_BYTES: usize = REQUEST_BYTES + 512;
+/// Above the largest request and this an answer is split, for those who ask for that (as etcd).
+const FRAGMENT_MORE_BYTES: usize = 512;
 /// The id in answers that are about no watcher.
 const NOBODY: i64 = -1;
 
@@ -89,13 +91,19 @@ impl Session {
         let outbox = Arc::clone(&self.outbox);
         let closed = self.send.clone();
         let mut busy = false;
+        // A client may say all that it wants and close its side: it still watches, as in etcd.
+        let mut asks = true;
         loop {
             let done = tokio::select! {
                 biased;
                 () = closed.closed() => Err(Gone),
-                request = requests.message() => match request {
+                request = requests.message(), if asks => match request {
                     Ok(Some(request)) => self.request(request).await,
-                    Ok(None) | Err(_) => Err(Gone),
+                    Ok(None) => {
+                        asks = false;
+                        Ok(())
+                    }
+                    Err(_) => Err(Gone),
                 },
                 _ = progress.tick() => self.report().await,
                 () = std::future::ready(()), if busy => match self.round().await {
@@ -157,11 +165,11 @@ impl Session {
         let hub = Arc::clone(&self.member.shared.hub);
         let empty = !matches!(wish.range_end.as_ref(), [] | [0]) && wish.range_end <= wish.key;
         let refused = if empty {
-            Some("mvcc: watcher range is empty")
+            Some("mvcc: watcher range is empty".to_owned())
         } else if create.watch_id != 0 && self.outbox.has(create.watch_id) {
-            Some("mvcc: duplicate watch ID provided on the WatchStream")
+            Some("mvcc: duplicate watch ID provided on the WatchStream".to_owned())
         } else {
-            None
+            self.member.limits.full_of_watchers(self.watchers.len())
         };
         if let Some(reason) = refused {
             return self
@@ -170,7 +178,7 @@ impl Session {
                     watch_id: NOBODY,
                     created: true,
                     canceled: true,
-                    cancel_reason: reason.to_owned(),
+                    cancel_reason: reason,
                     ..Default::default()
                 })
                 .await;
@@ -212,8 +220,9 @@ impl Session {
             let wanted = wish.clone();
             let read = blocking(move || {
                 let view = source.view()?;
-                let changes =
-                    view.changes_since(next, READ_EVENTS, watcher.prev_kv, |key| wanted.covers(key))?;
+                let changes = view.changes_within(next, READ_EVENTS, READ_BYTES, watcher.prev_kv, |key| {
+                    wanted.covers(key)
+                })?;
                 Ok((view.revision(), view.compacted(), changes))
             });
             match read.await {
@@ -252,10 +261,15 @@ impl Session {
     async fn deliver(&mut self, watch_id: i64, revision: i64, events: Vec<Event>) -> Result<(), Gone> {
         let Some(watcher) = self.watchers.get_mut(&watch_id) else { return Ok(()) };
         watcher.told = true;
+        metrics::EVENTS.add(events.len() as u64);
         let watcher = *watcher;
         let header = Some(self.member.header(revision));
         let events = events.into_iter().map(|event| answer::event(event, watcher.prev_kv)).collect();
-        let mut parts = if watcher.fragment { split(events) } else { vec![events] };
+        let mut parts = if watcher.fragment {
+            split(events, self.member.limits.request_bytes + FRAGMENT_MORE_BYTES)
+        } else {
+            vec![events]
+        };
         let last = parts.pop().unwrap_or_default();
         for events in parts {
             self.tell(pb::WatchResponse { header, watch_id, events, fragment: true, ..Default::default() })
@@ -281,15 +295,15 @@ impl Session {
     }
 }
 
-/// Parts of at most [`FRAGMENT_BYTES`], or of one event.
-fn split(events: Vec<mvccpb::Event>) -> Vec<Vec<mvccpb::Event>> {
+/// Parts of at most so many bytes, or of one event.
+fn split(events: Vec<mvccpb::Event>, most: usize) -> Vec<Vec<mvccpb::Event>> {
     let mut parts: Vec<Vec<mvccpb::Event>> = Vec::new();
     let mut bytes = usize::MAX;
     for event in events {
         // A tag, and a length of at most four bytes.
         let length = event.encoded_len() + 5;
         match parts.last_mut() {
-            Some(part) if bytes.saturating_add(length) <= FRAGMENT_BYTES => {
+            Some(part) if bytes.saturating_add(length) <= most => {
                 bytes += length;
                 part.push(event);
             }

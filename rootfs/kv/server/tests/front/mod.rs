@@ -153,3 +153,24 @@ pub async fn wait_for_keys(channel: &Channel, prefix: &str, count: usize) {
         }
     }
 }
+
+/// A request over HTTP/1.1: the status, the type and the text of the answer.
+pub async fn http(method: &str, url: String, body: Option<&str>) -> (u16, String, String) {
+    let request = ureq::http::Request::builder().method(method).uri(url);
+    let body = body.unwrap_or_default().to_owned();
+    let ask = move || {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .allow_non_standard_methods(true)
+            .build()
+            .into();
+        let mut answer = if body.is_empty() {
+            agent.run(request.body(()).unwrap()).unwrap()
+        } else {
+            agent.run(request.body(body).unwrap()).unwrap()
+        };
+        let kind = answer.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+        (answer.status().as_u16(), kind.unwrap_or_default(), answer.body_mut().read_to_string().unwrap())
+    };
+    tokio::task::spawn_blocking(ask).await.unwrap()
+}
