@@ -416,7 +416,7 @@ mod tests {
             let error = read(words, &[]).unwrap_err().to_string();
             assert!(error.contains(reason), "{words}: {error}");
         }
-        let error = read("", &[("ETCD_CERT_FILE", "x")]).unwrap_err();
-        assert_eq!(error, Wrong::Variable("ETCD_CERT_FILE".to_owned()));
+        let error = read("", &[("ETCD_CLIENT_CRL_FILE", "x")]).unwrap_err();
+        assert_eq!(error, Wrong::Variable("ETCD_CLIENT_CRL_FILE".to_owned()));
     }
 }
