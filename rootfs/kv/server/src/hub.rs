@@ -4,7 +4,7 @@
 //! gets nothing from here, but reads from the store, until it has caught up. So a slow
 //! client costs no more memory than that, and slows nobody.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -205,9 +205,9 @@ impl Hub {
     pub fn load(&self) -> Load {
         let index = lock(&self.index);
         let mut load = Load::default();
-        let mut outboxes: HashMap<*const Outbox, ()> = HashMap::new();
+        let mut outboxes: HashSet<*const Outbox> = HashSet::new();
         for place in index.keys.values().flatten().chain(&index.ranges) {
-            if outboxes.insert(Arc::as_ptr(&place.outbox), ()).is_some() {
+            if !outboxes.insert(Arc::as_ptr(&place.outbox)) {
                 continue;
             }
             load.streams += 1;

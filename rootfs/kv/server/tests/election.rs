@@ -1,5 +1,7 @@
 //! The service Election, by its clients' side.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
+
 mod front;
 
 use front::{Kv, keys, wait_for_keys};

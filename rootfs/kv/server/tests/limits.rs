@@ -1,5 +1,7 @@
 //! What is too much is refused with its reason, and a client that does not read costs no memory.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
+
 mod front;
 
 use front::Kv;
@@ -136,7 +138,7 @@ async fn watchers_that_do_not_read_cost_no_memory() {
     // When they read, nothing is missing, in order.
     let mut answers = slow.pop().unwrap();
     drop(slow);
-    let mut next = vec![None; 10];
+    let mut next = [None; 10];
     let mut left = 10 * PUTS;
     while left > 0 {
         let answer = answers.message().await.unwrap().unwrap();

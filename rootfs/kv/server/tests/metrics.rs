@@ -1,5 +1,7 @@
 //! `/metrics`, `/health` and `/version`: each number moves when the thing happens.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
+
 mod front;
 
 use std::collections::BTreeMap;

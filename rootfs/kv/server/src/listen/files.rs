@@ -57,7 +57,7 @@ pub enum FileError {
         prefix: &'static str,
         /// Why.
         #[source]
-        source: tls::rustls::Error,
+        source: Box<tls::rustls::Error>,
     },
     /// The authorities cannot be used.
     #[error("the certificates in {path} (--{prefix}trusted-ca-file) cannot be those of authorities: {why}", path = path.display())]
@@ -118,7 +118,7 @@ impl Files {
             cert: self.cert.clone(),
             key: self.key.clone(),
             prefix: self.prefix,
-            source,
+            source: Box::new(source),
         };
         let builder = ServerConfig::builder_with_provider(tls::provider());
         let builder = builder.with_safe_default_protocol_versions().map_err(pair)?;

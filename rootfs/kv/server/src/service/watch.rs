@@ -233,7 +233,7 @@ impl Session {
                     }
                     hub.caught_up(&self.outbox, watch_id, next);
                 }
-                Ok((revision, compacted, Err(_))) => self.compacted(watch_id, revision, compacted).await?,
+                Ok((_, compacted, Err(_))) => self.compacted(watch_id, compacted).await?,
                 Err(status) => {
                     // The stream ends with the reason; the client begins anew.
                     let _ = self.send.send(Err(status)).await;
@@ -245,11 +245,12 @@ impl Session {
     }
 
     /// What a watcher wants to begin with is compacted: it ends, and is told where to begin.
-    async fn compacted(&mut self, watch_id: i64, revision: i64, compacted: i64) -> Result<(), Gone> {
+    async fn compacted(&mut self, watch_id: i64, compacted: i64) -> Result<(), Gone> {
         self.member.shared.hub.remove(&self.outbox, watch_id);
         self.watchers.remove(&watch_id);
         self.tell(pb::WatchResponse {
-            header: Some(self.member.header(revision)),
+            // etcd leaves the revision out here.
+            header: Some(self.member.header(0)),
             watch_id,
             canceled: true,
             compact_revision: compacted,

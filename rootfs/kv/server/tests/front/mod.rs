@@ -1,6 +1,7 @@
 //! Servers for the tests of what stands in front of the store: processes of their own, on
 //! loopback, with folders of their own, ended by their ids.
 #![allow(dead_code, reason = "each test takes what it needs")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
