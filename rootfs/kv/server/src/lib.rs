@@ -21,6 +21,7 @@ pub mod lessor;
 pub mod machine;
 pub mod member;
 pub mod quota;
+pub mod restore;
 pub mod server;
 pub mod service;
 pub mod solo;
