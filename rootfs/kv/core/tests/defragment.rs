@@ -93,7 +93,9 @@ fn an_unfinished_copy_is_removed() {
     let whole = fs::read(&path).unwrap();
     for length in [0, 1, 5_000, whole.len() / 2, whole.len()] {
         let unfinished = ["db.new", "db.copy"].map(|name| folder.path().join(name));
-        unfinished.iter().for_each(|path| fs::write(path, &whole[..length]).unwrap());
+        for path in &unfinished {
+            fs::write(path, &whole[..length]).unwrap();
+        }
         let state = State::open_file(&path, options()).unwrap();
         assert_eq!(dump(&state.view().unwrap()), dumped);
         assert!(!unfinished.iter().any(|path| path.exists()));
@@ -106,7 +108,11 @@ fn nothing_is_lost_that_is_written_meanwhile() {
     let mut state = State::open_file(&folder.path().join("db"), options()).unwrap();
     filled(&mut state);
     let source = state.source();
-    let copies = thread::spawn(move || (0..5).map(|_| source.defragment().unwrap()).last());
+    let copies = thread::spawn(move || {
+        for _ in 0..5 {
+            source.defragment().unwrap();
+        }
+    });
     let mut written = 0;
     while !copies.is_finished() || written < 100 {
         apply(&mut state, &[put(&format!("during-{written:08}"), "1")]);
