@@ -19,6 +19,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Keys of the large store.
 const MANY_KEYS: u64 = 1_000_000;
 
+const MIB: f64 = 1_048_576.0;
+
 /// A row: what is done, by how many clients, and what the ratios of throughput and p99 must be.
 struct Row(Work, &'static str, usize, Option<f64>, Option<f64>);
 
@@ -177,14 +179,7 @@ async fn large(bench: &mut Bench, kv: &Path, disk: &Path, nodes: usize) -> Resul
         let filled = load::fill(&cluster.connect(16).await?, MANY_KEYS).await?.as_secs_f64();
         let full = cluster.memory()?;
         let restarted = cluster.restart()?.as_secs_f64();
-        figures.push([
-            idle * 100.0,
-            fresh / 1048576.0,
-            filled,
-            full / 1048576.0,
-            restarted,
-            cluster.memory()? / 1048576.0,
-        ]);
+        figures.push([idle * 100.0, fresh / MIB, filled, full / MIB, restarted, cluster.memory()? / MIB]);
     }
     let (etcd, kv) = (figures[0], figures[1]);
     bench.less("idle, part of a core", "%", etcd[0], kv[0], None);

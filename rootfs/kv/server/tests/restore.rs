@@ -1,5 +1,7 @@
 //! A snapshot that Debian's `etcdctl` (package etcd-client) has saved begins a new cluster.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 mod node;
 
 use std::fs;
