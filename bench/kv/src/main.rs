@@ -125,13 +125,14 @@ async fn run() -> Result<bool> {
 /// The rows of requests.
 async fn steady(bench: &mut Bench, kv: &Path, disk: &Path, nodes: usize, wanted: &str) -> Result<()> {
     let folder = tempfile::tempdir_in(disk)?;
+    // Before anybody else writes to the disk.
+    let sync = fdatasync(folder.path(), bench.time)?;
     let etcd = Cluster::start(Path::new("etcd"), folder.path(), nodes)?;
     let kv = Cluster::start(kv, folder.path(), nodes)?;
     let (to_etcd, to_kv) = (etcd.connect(64).await?, kv.connect(64).await?);
     for channels in [&to_etcd, &to_kv] {
         load::fill(channels, load::KEYS).await?;
     }
-    let sync = fdatasync(folder.path(), bench.time)?;
     println!(
         "| a bare write of 300 bytes and fdatasync, 1 | {:.0} | | | {:.0} | | {:.0} | | | |",
         sync.rate, sync.p50_us, sync.p99_us
