@@ -19,6 +19,8 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// Keys of the large store.
 const MANY_KEYS: u64 = 1_000_000;
 
+const MIB: f64 = 1_048_576.0;
+
 /// A row: what is done, by how many clients, and what the ratios of throughput and p99 must be.
 struct Row(Work, &'static str, usize, Option<f64>, Option<f64>);
 
@@ -123,13 +125,14 @@ async fn run() -> Result<bool> {
 /// The rows of requests.
 async fn steady(bench: &mut Bench, kv: &Path, disk: &Path, nodes: usize, wanted: &str) -> Result<()> {
     let folder = tempfile::tempdir_in(disk)?;
+    // Before anybody else writes to the disk.
+    let sync = fdatasync(folder.path(), bench.time)?;
     let etcd = Cluster::start(Path::new("etcd"), folder.path(), nodes)?;
     let kv = Cluster::start(kv, folder.path(), nodes)?;
     let (to_etcd, to_kv) = (etcd.connect(64).await?, kv.connect(64).await?);
     for channels in [&to_etcd, &to_kv] {
         load::fill(channels, load::KEYS).await?;
     }
-    let sync = fdatasync(folder.path(), bench.time)?;
     println!(
         "| a bare write of 300 bytes and fdatasync, 1 | {:.0} | | | {:.0} | | {:.0} | | | |",
         sync.rate, sync.p50_us, sync.p99_us
@@ -177,14 +180,7 @@ async fn large(bench: &mut Bench, kv: &Path, disk: &Path, nodes: usize) -> Resul
         let filled = load::fill(&cluster.connect(16).await?, MANY_KEYS).await?.as_secs_f64();
         let full = cluster.memory()?;
         let restarted = cluster.restart()?.as_secs_f64();
-        figures.push([
-            idle * 100.0,
-            fresh / 1048576.0,
-            filled,
-            full / 1048576.0,
-            restarted,
-            cluster.memory()? / 1048576.0,
-        ]);
+        figures.push([idle * 100.0, fresh / MIB, filled, full / MIB, restarted, cluster.memory()? / MIB]);
     }
     let (etcd, kv) = (figures[0], figures[1]);
     bench.less("idle, part of a core", "%", etcd[0], kv[0], None);

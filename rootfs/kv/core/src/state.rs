@@ -165,13 +165,20 @@ impl State {
         transaction.commit().at(doing)
     }
 
-    /// Forgets the place in the log, for a snapshot that begins a new cluster with a new log.
+    /// Forgets the place in the log, for a snapshot that begins a new cluster with a new log. The
+    /// revision is moved on by `bump`, so that none is given twice that the old cluster has given after the
+    /// snapshot; with `mark_compacted` all that is older counts as compacted, so that watchers that
+    /// have seen revisions which are no more are told.
     ///
     /// # Errors
     /// What the database fails with.
-    pub fn reset_log(&mut self) -> Result<(), Error> {
+    pub fn begin_anew(&mut self, bump: u32, mark_compacted: bool) -> Result<(), Error> {
         self.batch(|batch| {
             batch.meta.applied = None;
+            batch.meta.revision += i64::from(bump);
+            if mark_compacted {
+                batch.meta.compacted = batch.meta.revision;
+            }
             Ok::<_, Error>(())
         })?;
         self.make_durable()

@@ -76,7 +76,7 @@ fn a_file_is_replaced_whole_or_not_at_all() {
     drop(new);
     let mut again = State::open_file(&path, options).unwrap();
     assert_eq!((again.revision(), again.applied().map(|at| at.index)), (5, Some(6)));
-    again.reset_log().unwrap();
+    again.begin_anew(0, false).unwrap();
     assert_eq!(again.applied(), None);
 }
 

@@ -53,6 +53,20 @@ pub enum Error {
     /// Certificates.
     #[error(transparent)]
     Tls(#[from] crate::listen::FileError),
+    /// A file that is no whole snapshot.
+    #[error("{path} cannot be restored: {what}", path = path.display())]
+    Snapshot {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, and what to do.
+        what: &'static str,
+    },
+    /// There is something where a snapshot is to be restored.
+    #[error("{path} is not empty: name another --data-dir, or move it away", path = path.display())]
+    NotEmpty {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The HTTP server.
     #[error("cannot serve clients")]
     Serve(#[source] tonic::transport::Error),

@@ -259,7 +259,7 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
     }
     let limits = Limits::read(get)?;
     let quota = get("quota-backend-bytes");
-    let quota_bytes = quota::bytes(&quota).ok_or_else(|| Wrong::Value {
+    let quota_bytes = quota::bytes(&quota).ok_or(Wrong::Value {
         flag: "quota-backend-bytes",
         value: quota,
         why: "it must be a number of bytes; 0 stands for 2 GiB, a negative one for no quota",

@@ -28,6 +28,7 @@ mod pages;
 pub mod peer;
 pub mod quota;
 pub mod replica;
+pub mod restore;
 pub mod server;
 pub mod service;
 mod wire;

@@ -6,11 +6,16 @@ use std::sync::Arc;
 use kv::error::Error;
 use kv::flags::{self, Wanted};
 use kv::member::{API_VERSION, chain};
+use kv::restore;
 use kv::server::Server;
 use tokio::signal::unix::{SignalKind, signal};
 
 fn main() -> ExitCode {
-    let flags = match flags::parse(std::env::args().skip(1), std::env::vars()) {
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    if let Some(("snapshot", words)) = words.split_first().map(|(first, rest)| (first.as_str(), rest)) {
+        return snapshot(words);
+    }
+    let flags = match flags::parse(words, std::env::vars()) {
         Ok(Wanted::Serve(flags)) => flags,
         Ok(Wanted::Version) => {
             println!("kv {} (etcd API {API_VERSION})", env!("CARGO_PKG_VERSION"));
@@ -29,6 +34,29 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", chain(&*error));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `kv snapshot restore`, while no member runs on the data directory.
+fn snapshot(words: &[String]) -> ExitCode {
+    let restore = match restore::parse(words) {
+        Ok(restore) => restore,
+        Err(wrong) => {
+            eprintln!(
+                "error: {wrong}\nhint: kv snapshot restore FILE --data-dir DIR [--name NAME] [--initial-cluster NAME=URL] [--initial-cluster-token TOKEN] [--initial-advertise-peer-urls URL] [--skip-hash-check] [--bump-revision NUMBER --mark-compacted]"
+            );
+            return ExitCode::from(2);
+        }
+    };
+    match restore.run() {
+        Ok(restored) => {
+            println!("restored {} keys at revision {}", restored.keys, restored.revision);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

@@ -3,6 +3,8 @@
 //! until somebody has made room and lowers it. The estimates of what a request needs are etcd's.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use kv_api::etcdserverpb as pb;
 use kv_core::Source;
@@ -18,11 +20,26 @@ const KEY_BYTES: u64 = 256;
 /// deletions and a lowered alarm can still be written.
 const RESERVE_BYTES: u64 = 160 << 20;
 
+/// For so long an answer of the system is taken for true; what was let in since is added.
+const FRESH: Duration = Duration::from_millis(100);
+
 /// The bounds of a member.
 #[derive(Debug)]
 pub struct Quota {
     bytes: Option<u64>,
     folder: PathBuf,
+    seen: Mutex<Option<Seen>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    /// What the database takes.
+    allocated: u64,
+    /// What is free on the disk.
+    free: u64,
+    /// What was let in since.
+    more: u64,
 }
 
 /// Reads the flag's value: `Some(None)` for no quota, `None` if it is no number.
@@ -36,19 +53,30 @@ pub fn bytes(text: &str) -> Option<Option<u64>> {
 impl Quota {
     /// A quota in bytes, and the data directory whose disk is looked at.
     pub fn new(bytes: Option<u64>, folder: &Path) -> Self {
-        Self { bytes, folder: folder.to_owned() }
+        Self { bytes, folder: folder.to_owned(), seen: Mutex::default() }
     }
 
     /// Whether a store with so many bytes of keys and records may become larger by so many.
     pub fn has_room(&self, source: &Source, in_use: u64, more: u64) -> bool {
-        if let Some(bytes) = self.bytes
-            && source.allocated_bytes().max(in_use) + more > bytes
-        {
-            return false;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = match &mut *seen {
+            Some(seen) if seen.at.elapsed() < FRESH => seen,
+            old => old.insert(self.look(source)),
+        };
+        let size = seen.allocated.saturating_add(seen.more).max(in_use);
+        let has_room = self.bytes.is_none_or(|bytes| size.saturating_add(more) <= bytes)
+            && seen.free >= RESERVE_BYTES.saturating_add(seen.more).saturating_add(more);
+        if has_room {
+            seen.more += more;
         }
-        // Without an answer the disk itself will say so.
-        let Ok(disk) = rustix::fs::statvfs(&self.folder) else { return true };
-        disk.f_bavail.saturating_mul(disk.f_frsize) >= RESERVE_BYTES + more
+        has_room
+    }
+
+    fn look(&self, source: &Source) -> Seen {
+        // Without an answer the disk itself will say that it is full.
+        let free = rustix::fs::statvfs(&self.folder)
+            .map_or(u64::MAX, |disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Seen { at: Instant::now(), allocated: source.allocated_bytes(), free, more: 0 }
     }
 }
 

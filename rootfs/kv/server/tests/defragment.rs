@@ -1,6 +1,8 @@
 //! A member is killed at any moment of a defragmentation, with puts going on: whatever was
 //! acknowledged is there after each start.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 mod node;
 
 use std::time::Duration;

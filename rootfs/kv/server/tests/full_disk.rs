@@ -2,6 +2,8 @@
 //! acknowledged is lost, and with room again it goes on. The disk is a tmpfs in a mount
 //! namespace of its own, so this needs root.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 mod node;
 
 use std::fs::{self, File};
@@ -71,7 +73,7 @@ impl Disk {
         let mut file = File::options().create(true).append(true).open(self.filler()).unwrap();
         let block = vec![1; 1 << 20];
         loop {
-            let disk = rustix::fs::statvfs(&self.root()).unwrap();
+            let disk = rustix::fs::statvfs(self.root()).unwrap();
             let free = disk.f_bavail * disk.f_frsize;
             if free <= left {
                 return;
@@ -80,10 +82,6 @@ impl Disk {
             file.write_all(&block[..more]).unwrap();
         }
     }
-}
-
-fn refused(status: &tonic::Status) -> Option<Fault> {
-    Fault::of(status)
 }
 
 #[tokio::test]
@@ -104,11 +102,11 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
         }
         assert!(acknowledged < 10_000, "a disk of 640 MiB took 1 GB");
     };
-    assert_eq!(refused(&refusal), Some(Fault::NoSpace), "{refusal}");
+    assert_eq!(Fault::of(&refusal), Some(Fault::NoSpace), "{refusal}");
 
     let alarms = pb::AlarmRequest { action: 0, member_id: 0, alarm: 0 };
     let raised = node.maintenance().await.alarm(alarms).await.unwrap().into_inner().alarms;
-    assert_eq!(raised.iter().map(|alarm| alarm.alarm()).collect::<Vec<_>>(), [pb::AlarmType::Nospace]);
+    assert_eq!(raised.iter().map(pb::AlarmMember::alarm).collect::<Vec<_>>(), [pb::AlarmType::Nospace]);
     let delete = pb::DeleteRangeRequest { key: "key-00000".into(), ..pb::DeleteRangeRequest::default() };
     kv.delete_range(delete).await.unwrap();
     assert_eq!(kv.range(get("key-00001")).await.unwrap().into_inner().kvs.len(), 1);
@@ -116,7 +114,7 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     // Another program takes the rest; then the power goes.
     disk.fill(0);
     let refusal = kv.put(put("more", vec![0; 1000])).await.unwrap_err();
-    assert_eq!(refused(&refusal), Some(Fault::NoSpace), "{refusal}");
+    assert_eq!(Fault::of(&refusal), Some(Fault::NoSpace), "{refusal}");
     assert_eq!(kv.range(get("key-00001")).await.unwrap().into_inner().kvs.len(), 1);
     node.kill();
     fs::remove_file(disk.filler()).unwrap();
@@ -126,7 +124,7 @@ async fn a_full_disk_refuses_writes_and_loses_nothing() {
     let all = pb::RangeRequest { range_end: "key.".into(), count_only: true, ..get("key-") };
     assert_eq!(kv.range(all).await.unwrap().into_inner().count, acknowledged - 1);
     let refusal = kv.put(put("more", Vec::new())).await.unwrap_err();
-    assert_eq!(refused(&refusal), Some(Fault::NoSpace), "until the alarm is lowered: {refusal}");
+    assert_eq!(Fault::of(&refusal), Some(Fault::NoSpace), "until the alarm is lowered: {refusal}");
     let lower = pb::AlarmRequest {
         action: pb::alarm_request::AlarmAction::Deactivate.into(),
         alarm: pb::AlarmType::Nospace.into(),

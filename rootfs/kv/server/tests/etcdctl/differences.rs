@@ -15,7 +15,7 @@ pub(crate) const MAINTENANCE: &[Known] = &[
         "snapshot status {dir}/saved",
         "kB",
         "Error: invalid database",
-        "a snapshot is the store's own format, which etcdctl 3.4 opens as bbolt's; `kv snapshot status` reads it",
+        "a snapshot is in the format of the store, which etcdctl opens as a file of bbolt",
     ),
 ];
 pub(crate) const FULL: &[Known] = &[];

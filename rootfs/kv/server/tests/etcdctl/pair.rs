@@ -116,7 +116,7 @@ impl Server {
         let mut text = String::new();
         let mut done = first.is_empty();
         if done {
-            meanwhile.iter().for_each(|step| drop(self.step(step)));
+            self.steps(meanwhile);
         }
         loop {
             let mut line = String::new();
@@ -127,7 +127,7 @@ impl Server {
             }
             text.push_str(&line);
             if !done && line.contains(first) {
-                meanwhile.iter().for_each(|step| drop(self.step(step)));
+                self.steps(meanwhile);
                 done = true;
             }
             if done && line.contains(last) {
@@ -137,6 +137,12 @@ impl Server {
         child.kill().unwrap();
         child.wait().unwrap();
         self.said("killed", &text, &[])
+    }
+
+    fn steps(&mut self, lines: &[&str]) {
+        for line in lines {
+            self.step(line);
+        }
     }
 
     /// Compacts at the newest revision.
@@ -239,7 +245,7 @@ impl Verdict {
                 None => writeln!(wrong, "{step}: does not differ any more").unwrap(),
                 Some((they, we)) if they.0.contains(theirs) && we.0.contains(ours) => {}
                 Some((they, we)) => {
-                    writeln!(wrong, "{step}: differs otherwise\n{}\n---\n{}", they.0, we.0).unwrap()
+                    writeln!(wrong, "{step}: differs otherwise\n{}\n---\n{}", they.0, we.0).unwrap();
                 }
             }
         }
