@@ -30,6 +30,9 @@ use crate::service;
 /// Bytes of commands after which the log's beginning may go, however few they are.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
 
+/// Entries that are kept before those that may go, for members that lag a little.
+const KEEP_ENTRIES: u64 = 5_000;
+
 /// A member that is open and has its sockets.
 #[derive(Debug)]
 pub struct Server {
@@ -240,6 +243,7 @@ async fn start(
         request: Duration::from_secs(5) + 2 * flags.election,
         snapshot_entries: flags.snapshot_count,
         snapshot_bytes: SNAPSHOT_BYTES,
+        keep_entries: KEEP_ENTRIES.min(flags.snapshot_count / 2),
         spool: Arc::clone(&spool) as _,
         ..Config::new(identity.member, identity.cluster)
     };

@@ -115,7 +115,16 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
             let node = node.clone();
             move || {
                 let node = node.clone();
-                async move { node.read_index().await.map(|_| ()).map_err(|error| read_fault(&error)) }
+                async move {
+                    let until = Instant::now() + request;
+                    loop {
+                        match node.read_index().await {
+                            Ok(_) => return Ok(()),
+                            Err(ReadError::NotLeader { .. }) if Instant::now() < until => {}
+                            Err(error) => return Err(read_fault(&error)),
+                        }
+                    }
+                }
             }
         });
         let leads = Barrier::new(request, {
@@ -206,14 +215,23 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
         }
         inner.under_way.fetch_add(bytes, Ordering::Relaxed);
         let _less = Less(&inner.under_way, bytes);
-        let proposed = inner.node.propose(payload.into());
-        let done = tokio::select! {
-            biased;
-            // Applied here is committed anyway.
-            reply = ticket.reply() => return reply.ok_or(Fault::Stopped),
-            done = proposed => done,
-        };
-        done.map_err(|error| propose_fault(&error))?;
+        let until = Instant::now() + inner.request;
+        let payload = Bytes::from(payload);
+        loop {
+            let proposed = inner.node.propose(payload.clone());
+            let done = tokio::select! {
+                biased;
+                // Applied here is committed anyway.
+                reply = ticket.reply() => return reply.ok_or(Fault::Stopped),
+                done = proposed => done,
+            };
+            match done {
+                Ok(_) => break,
+                // Nothing was logged, so it may be tried again.
+                Err(ProposeError::NotLeader { .. }) if Instant::now() < until => {}
+                Err(error) => return Err(propose_fault(&error)),
+            }
+        }
         // The leader has applied it, and so will this member.
         match tokio::time::timeout(inner.request, ticket.reply()).await {
             Ok(reply) => reply.ok_or(Fault::Stopped),
