@@ -11,9 +11,7 @@ use kv_api::Fault;
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::Reply;
 use kv_log::disk::Disk;
-use kv_raft::{
-    Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Role, Runtime, SendError,
-};
+use kv_raft::{Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError};
 use prost::Message as _;
 use tokio::time::Instant;
 
@@ -289,7 +287,7 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     }
 
     fn is_learner(&self) -> bool {
-        self.inner.node.pulse().role == Role::Learner
+        self.inner.node.pulse().is_learner
     }
 }
 
@@ -329,7 +327,7 @@ impl<R: Runtime, N: Peers> Consensus for Replica<R, N> {
             leader: pulse.leader.unwrap_or(0),
             index: count(pulse.committed),
             applied: count(pulse.applied),
-            is_learner: pulse.role == Role::Learner,
+            is_learner: pulse.is_learner,
         }
     }
 

@@ -38,10 +38,16 @@ impl Cluster {
 
     /// Asks the leader, and waits until this member knows what came of it.
     async fn ask(&self, ask: Ask) -> Result<Vec<pb::Member>, Status> {
+        let own = self.0.identity.member;
+        let leaves = ask == Ask::Remove(own);
         self.0.consensus.ask_leader(ask).await?;
-        // A member that has removed itself has nobody to ask any more, and still answers.
-        let _ = self.0.consensus.read_barrier().await;
-        self.members()
+        if !leaves {
+            // One that has left has nobody to ask any more.
+            self.0.consensus.read_barrier().await?;
+        }
+        let mut members = self.members()?;
+        members.retain(|member| !leaves || member.id != own);
+        Ok(members)
     }
 
     // etcd leaves the revision out here.

@@ -76,7 +76,7 @@ async fn a_minority_refuses_what_it_cannot_know() {
         all[other].signal("CONT");
     }
     until("it serves again", async || all[left].get("k", false).await.ok()).await;
-    all[others[0]].put("k", "x").await.unwrap();
+    until("it takes writes", async || all[others[0]].put("k", "x").await.ok()).await;
     assert_eq!(all[left].get("k", false).await.unwrap().as_deref(), Some("x"));
 }
 

@@ -46,6 +46,12 @@ impl Member {
 
     /// Starts it with further flags, which it is started with from then on.
     pub async fn start(&mut self, flags: &[&str]) {
+        self.spawn(flags);
+        until("it serves clients", async || self.channel().await.ok()).await;
+    }
+
+    /// Starts it as [`Self::start`], and does not wait.
+    pub fn spawn(&mut self, flags: &[&str]) {
         if !flags.is_empty() {
             self.flags = flags.iter().map(|flag| (*flag).to_owned()).collect();
         }
@@ -55,7 +61,6 @@ impl Member {
         command.args(["--listen-peer-urls", &self.peer, "--initial-advertise-peer-urls", &self.peer]);
         command.args(&self.flags).env_clear().stdin(Stdio::null());
         self.child = Some(command.spawn().unwrap());
-        until("it serves clients", async || self.channel().await.ok()).await;
     }
 
     /// As if the machine's power went, for the process.
