@@ -1,6 +1,7 @@
 //! Entries of the log into the state, and what came of them to those who wait for
 //! it: the watches' hub and the leases' clock. One thread owns it.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use kv_api::kvpb;
 use kv_core::{Command, Outcome, Position, Sizes, Source, State};
+use kv_raft::{LogId, wire as raft};
 use prost::Message as _;
 use tokio::sync::{Notify, watch};
 
@@ -17,6 +19,9 @@ use crate::lessor::Lessor;
 use crate::metrics;
 use crate::replica::{Home, Waiting};
 use crate::wire;
+
+/// Where the entry about the members is with which a cluster begins.
+pub const BEGINNING: LogId = LogId { term: 0, index: 0 };
 
 /// Changes that one step of a compaction looks at: some milliseconds.
 const SWEEP_CHANGES: usize = 2_000;
@@ -203,17 +208,31 @@ impl Machine {
         Ok(())
     }
 
-    /// Takes out of a state what was of the cluster that it came from: for one that begins a new one.
+    /// Makes a state the beginning of a new cluster: forgets the members of the one that it came from, and
+    /// has, as its only entry, the one about the founders, at [`BEGINNING`]. The log has it as purged, so that
+    /// who joins later gets the state and not the entries behind it alone. See [`State::begin_anew`].
     ///
     /// # Errors
     /// [`Error::Core`].
-    pub fn leave_cluster(state: &mut State) -> Result<(), Error> {
+    pub fn begin_cluster(
+        state: &mut State,
+        founders: &BTreeMap<u64, Vec<String>>,
+        bump: u32,
+        mark_compacted: bool,
+    ) -> Result<(), Error> {
         let of_members = state.view()?.side_all(b"member/")?;
+        let members = founders.iter().map(|(id, urls)| raft::Member { id: *id, urls: urls.clone() });
+        let membership = raft::Membership {
+            sets: vec![raft::VoterSet { ids: founders.keys().copied().collect() }],
+            members: members.collect(),
+        };
+        let at = Some(BEGINNING.into());
+        let position = raft::Position { applied: at, membership_id: at, membership: Some(membership) };
         state.batch(|batch| {
-            batch.set_side(RAFT_POSITION, None)?;
+            batch.set_side(RAFT_POSITION, Some(&position.encode_to_vec()))?;
             of_members.iter().try_for_each(|(key, _)| batch.set_side(key, None))
         })?;
-        Ok(state.reset_log()?)
+        Ok(state.begin_anew(bump, mark_compacted)?)
     }
 
     /// Removes some of what was compacted; returns whether there is more.

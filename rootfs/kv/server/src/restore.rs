@@ -8,11 +8,14 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use kv_core::{Options, State};
+use kv_log::disk::RealDisk;
+use kv_log::{Log, LogId};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
 use crate::flags::{self, Flags, Wanted};
-use crate::identity::Identity;
+use crate::machine::{BEGINNING, Machine};
+use crate::server;
 
 /// Flags of etcdutl's restore that say which member of which cluster it will be.
 const MEMBER_FLAGS: &[&str] =
@@ -102,7 +105,7 @@ pub fn parse(words: &[String]) -> Result<Restore, Wrong> {
     }
     let file = file.ok_or(Wrong::File)?;
     let Wanted::Serve(flags) = flags::parse(member, [])? else { return Err(Wrong::File) };
-    Ok(Restore { file, flags, skip_hash_check, bump_revision, mark_compacted })
+    Ok(Restore { file, flags: *flags, skip_hash_check, bump_revision, mark_compacted })
 }
 
 fn failed(doing: &str, path: &Path) -> impl FnOnce(io::Error) -> Error + use<> {
@@ -173,9 +176,12 @@ impl Restore {
         let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(failed("create", folder))?;
         let mut state = State::restore_file(&folder.join("db"), Options::default(), snapshot)?;
-        state.begin_anew(self.bump_revision, self.mark_compacted)?;
-        let identity = Identity::of_one(&self.flags.name, &self.flags.peer_urls, &self.flags.token);
-        Identity::load_or_keep(folder, identity)?;
+        let identity = server::found(&self.flags)?;
+        Machine::begin_cluster(&mut state, &identity.founders, self.bump_revision, self.mark_compacted)?;
+        let options = kv_log::Options::new(identity.cluster);
+        let (log, _) = Log::open(RealDisk, &folder.join("log"), options)?;
+        log.purge(LogId { term: BEGINNING.term, node: 0, index: BEGINNING.index })?;
+        identity.keep(folder)?;
         Ok(Restored { revision: state.revision(), keys: state.sizes()?.keys })
     }
 }

@@ -36,6 +36,9 @@ const KEEPALIVE: Duration = Duration::from_hours(2);
 /// How long its answer may take (etcd: `--grpc-keepalive-timeout`).
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
 
+/// Entries that are kept before those that may go, for members that lag a little.
+const KEEP_ENTRIES: u64 = 5_000;
+
 /// A member that is open and has its sockets.
 #[derive(Debug)]
 pub struct Server {
@@ -175,7 +178,7 @@ impl Server {
 }
 
 /// The identity of a member that begins a cluster with the others.
-fn found(flags: &Flags) -> Result<Identity, Error> {
+pub(crate) fn found(flags: &Flags) -> Result<Identity, Error> {
     check_own(flags)?;
     Identity::founder(&flags.name, &flags.initial, &flags.token)
 }
@@ -233,7 +236,11 @@ async fn join(flags: &Flags, manner: &Manner) -> Result<Identity, Error> {
     Err(Error::Initial(why))
 }
 
-async fn open(folder: &Path, cluster: u64, waiting: &Waiting) -> Result<(Machine, Log<Timed<RealDisk>>), Error> {
+async fn open(
+    folder: &Path,
+    cluster: u64,
+    waiting: &Waiting,
+) -> Result<(Machine, Log<Timed<RealDisk>>), Error> {
     let (folder, waiting) = (folder.to_owned(), waiting.clone());
     let opened = tokio::task::spawn_blocking(move || {
         let machine = Machine::open(FileHome(folder.join("db")), waiting)?;
@@ -262,6 +269,7 @@ async fn start(
         request: Duration::from_secs(5) + 2 * flags.election,
         snapshot_entries: flags.snapshot_count,
         snapshot_bytes: SNAPSHOT_BYTES,
+        keep_entries: KEEP_ENTRIES.min(flags.snapshot_count / 2),
         spool: Arc::clone(&spool) as _,
         ..Config::new(identity.member, identity.cluster)
     };

@@ -61,7 +61,8 @@ impl Manner {
             let text = format!("{url} speaks TLS, and this member has no --peer-cert-file to speak it with");
             io::Error::new(io::ErrorKind::InvalidInput, text)
         };
-        let tls = if target.tls { Some((self.tls.as_deref().ok_or_else(no_tls)?, target.host)) } else { None };
+        let tls =
+            if target.tls { Some((self.tls.as_deref().ok_or_else(no_tls)?, target.host)) } else { None };
         let mut last = io::Error::new(io::ErrorKind::NotFound, format!("{url}: its host has no address"));
         for address in lookup_host((target.host, target.port)).await? {
             if tls.is_none() {
@@ -102,7 +103,10 @@ mod tests {
 
     #[test]
     fn urls() {
-        assert_eq!(target("http://127.0.0.1:2380").unwrap(), Target { tls: false, host: "127.0.0.1", port: 2380 });
+        assert_eq!(
+            target("http://127.0.0.1:2380").unwrap(),
+            Target { tls: false, host: "127.0.0.1", port: 2380 }
+        );
         assert_eq!(target("https://[::1]:1/").unwrap(), Target { tls: true, host: "::1", port: 1 });
         for wrong in ["127.0.0.1:1", "http://a", "http://:1", "http://a:b", "http://a:1/b", "ftp://a:1"] {
             assert!(target(wrong).is_err(), "{wrong}");

@@ -12,6 +12,10 @@ mod watch;
 
 use std::sync::Arc;
 
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use kv_api::Fault;
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -46,9 +50,22 @@ pub fn routes(member: &Member) -> Routes {
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))
         .add_service(MaintenanceServer::new(maintenance::Maintenance(member.clone())))
         .add_service(HealthServer::new(health::Health(member.clone())));
-    let counted = routes.into_axum_router().layer(axum::middleware::from_fn(metrics::grpc::count));
+    let counted = routes
+        .into_axum_router()
+        .layer(from_fn_with_state(member.clone(), need_leader))
+        .layer(from_fn(metrics::grpc::count));
     // The largest text of a message that is read: the same in base64, with room for the rest.
     let json = gateway::router(&Routes::from(counted.clone()), message * 2);
-    let cors = axum::middleware::from_fn_with_state(Arc::clone(&member.origins), gateway::cors::allow);
+    let cors = from_fn_with_state(Arc::clone(&member.origins), gateway::cors::allow);
     Routes::from(counted.merge(json.merge(pages::router(member)).layer(cors)))
+}
+
+/// A client that asks for it is refused at once where there is no leader, so that it goes to another
+/// member (etcd: `clientv3.WithRequireLeader`).
+async fn need_leader(State(member): State<Member>, request: Request, next: Next) -> Response {
+    let needs = request.headers().get("hasleader").is_some_and(|value| value == "true");
+    if needs && member.consensus.status().leader == 0 {
+        return tonic::Status::from(Fault::NoLeader).into_http();
+    }
+    next.run(request).await
 }
