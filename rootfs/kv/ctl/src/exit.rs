@@ -84,6 +84,15 @@ fn hint(error: &Error) -> Option<String> {
     }
 }
 
+/// An error of the system in Go's words: `open /no/such: no such file or directory`.
+pub(crate) fn system(doing: &str, path: &std::path::Path, error: &std::io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    let first: String = letters.next().into_iter().flat_map(char::to_lowercase).collect();
+    format!("{doing} {}: {first}{}", path.display(), letters.as_str())
+}
+
 /// What the command line's parser refused, in cobra's words where it has some.
 pub(crate) fn usage(error: &clap::Error) -> Exit {
     let context = |kind| match error.get(kind) {
@@ -93,6 +102,11 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
     let text = match (error.kind(), context(ContextKind::InvalidArg), context(ContextKind::InvalidSubcommand)) {
         (ErrorKind::UnknownArgument, Some(flag), _) if flag.starts_with("--") => format!("unknown flag: {flag}"),
         (ErrorKind::UnknownArgument, Some(flag), _) => format!("unknown shorthand flag: {flag}"),
+        (ErrorKind::ValueValidation, Some(flag), _) => {
+            let flag = flag.split(' ').next().unwrap_or_default();
+            let given = context(ContextKind::InvalidValue).unwrap_or_default();
+            format!("invalid argument {given:?} for \"{flag}\" flag: invalid syntax")
+        }
         (ErrorKind::InvalidSubcommand, _, Some(name)) => format!("unknown command {name:?} for \"kvctl\""),
         _ => {
             let text = error.to_string();

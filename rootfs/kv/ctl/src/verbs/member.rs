@@ -3,7 +3,7 @@
 use super::{bad_args, unsigned};
 use crate::Done;
 use crate::context::{Context, arguments, ask, text};
-use crate::exit::{BAD_FEATURE, Exit};
+use crate::exit::{BAD_FEATURE, ERROR, Exit};
 use crate::globals::Format;
 use crate::go::quote;
 use clap::ArgMatches;
@@ -18,7 +18,6 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
         let urls = matches.get_one::<String>("peer-urls").cloned().unwrap_or_default();
         if urls.is_empty() { Err(bad_args("member peer urls not provided")) } else { Ok(urls) }
     };
-    let split = |urls: &str| urls.split(',').map(str::to_owned).collect::<Vec<_>>();
     let id = || match &args[..] {
         [id] => unsigned(id, 16).map_err(|why| bad_args(format!("bad member ID arg ({why}), expecting ID in Hex"))),
         _ => Err(bad_args("member ID is not provided")),
@@ -44,7 +43,7 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
         }
         "update" => {
             let id = id()?;
-            let request = pb::MemberUpdateRequest { id, peer_ur_ls: split(&urls(matches)?) };
+            let request = pb::MemberUpdateRequest { id, peer_ur_ls: split(&urls(matches)?)? };
             let answer = ask!(context.client().await?, IfNotApplied, Cluster, member_update, request)?;
             let line = format!("Member {id:16x} updated in cluster {:16x}", cluster(answer.header));
             context.show_message(&answer, &|text| text.line(&line), None)
@@ -59,6 +58,28 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
     }
 }
 
+/// The URLs of a list, refused as etcd's client refuses them (etcd `types.NewURLs`).
+fn split(urls: &str) -> Result<Vec<String>, Exit> {
+    let refused = |why: &str, url: &str| Err(Exit::new(ERROR, format!("{why}: {url}")));
+    let mut all = Vec::new();
+    for url in urls.split(',').map(str::trim) {
+        let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+        let (host, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let unix = matches!(scheme, "unix" | "unixs");
+        if !unix && !matches!(scheme, "http" | "https") {
+            return refused("URL scheme must be http, https, unix, or unixs", url);
+        }
+        if !unix && host.rsplit_once(':').is_none_or(|(host, port)| host.is_empty() || port.is_empty()) {
+            return refused("URL address does not have the form \"host:port\"", url);
+        }
+        if !unix && !path.is_empty() {
+            return refused("URL must not contain a path", url);
+        }
+        all.push(url.to_owned());
+    }
+    Ok(all)
+}
+
 async fn add(context: &Context, matches: &ArgMatches, args: &[String]) -> Done {
     let [name, more @ ..] = args else { return Err(bad_args("member name not provided")) };
     if !more.is_empty() {
@@ -71,7 +92,7 @@ async fn add(context: &Context, matches: &ArgMatches, args: &[String]) -> Done {
         return Err(bad_args("member peer urls not provided"));
     }
     let request = pb::MemberAddRequest {
-        peer_ur_ls: urls.split(',').map(str::to_owned).collect(),
+        peer_ur_ls: split(&urls)?,
         is_learner: matches.get_flag("learner"),
     };
     let answer = ask!(context.client().await?, IfNotApplied, Cluster, member_add, request)?;

@@ -4,7 +4,7 @@ use super::bad_args;
 use super::endpoint::Maintenance;
 use crate::Done;
 use crate::context::{Context, arguments, os};
-use crate::exit::{ERROR, Exit, INTERRUPTED};
+use crate::exit::{ERROR, Exit, INTERRUPTED, system};
 use crate::print::cluster::SnapshotStatus;
 use bytes::Bytes;
 use clap::ArgMatches;
@@ -78,7 +78,7 @@ async fn fetch(client: &Client, part: &Path) -> Result<(), String> {
     let text = |error: Error| crate::exit::text(&error);
     let failed = |error: io::Error| format!("could not write {} ({error})", part.display());
     let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part);
-    let opened = opened.map_err(|error| format!("could not open {} ({error})", part.display()))?;
+    let opened = opened.map_err(|error| format!("could not open {} ({})", part.display(), system("open", part, &error)))?;
     let mut file = tokio::io::BufWriter::with_capacity(1 << 20, tokio::fs::File::from_std(opened));
     let mut chunks = client
         .call(Repeat::Always, SnapshotRequest {}, |channel, request| async move {
@@ -113,11 +113,8 @@ async fn fetch(client: &Client, part: &Path) -> Result<(), String> {
 /// Reads a file of this store's whole, so that damage shows.
 fn status(path: &Path) -> Result<SnapshotStatus, String> {
     let name = path.display();
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => format!("stat {name}: no such file or directory"),
-        _ => format!("{name}: {error}"),
-    };
-    let mut file = File::open(path).map_err(failed)?;
+    let failed = |error: io::Error| system("read", path, &error);
+    let mut file = File::open(path).map_err(|error| system("stat", path, &error))?;
     let size = file.metadata().map_err(failed)?.len();
     let mut start = [0; 8];
     if size < SECTOR_BYTES {
