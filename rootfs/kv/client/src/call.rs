@@ -84,7 +84,9 @@ impl Client {
                     let unasked = kv_api::Fault::of(&status) == Some(kv_api::Fault::UserEmpty);
                     match outcome {
                         // Authentication was enabled since, or the token is too old.
-                        Outcome::Token | Outcome::Refused if (outcome == Outcome::Token || unasked) && !renewed => {
+                        Outcome::Token | Outcome::Refused
+                            if (outcome == Outcome::Token || unasked) && !renewed =>
+                        {
                             renewed = true;
                             if self.forget_token(number).await {
                                 continue;

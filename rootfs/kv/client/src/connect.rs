@@ -33,7 +33,8 @@ struct Connector {
 impl Connector {
     async fn connect(self) -> Result<TokioIo<Box<dyn Stream>>, NotConnected> {
         let name = self.endpoint.text.clone();
-        let failed = |error: &dyn std::fmt::Display| NotConnected(format!("cannot connect to {name}: {error}"));
+        let failed =
+            |error: &dyn std::fmt::Display| NotConnected(format!("cannot connect to {name}: {error}"));
         let opened = tokio::time::timeout(self.timeout, self.open()).await;
         match opened {
             Ok(Ok(stream)) => Ok(TokioIo::new(stream)),
@@ -101,7 +102,9 @@ pub(crate) fn channel(
     };
     // tonic itself knows of no TLS here, so that its scheme only says what servers are told.
     let authority = endpoint.authority();
-    let uri = |scheme: &str| format!("{scheme}://{authority}").parse::<Uri>().map_err(|error| bad(error.to_string()));
+    let uri = |scheme: &str| {
+        format!("{scheme}://{authority}").parse::<Uri>().map_err(|error| bad(error.to_string()))
+    };
     let channel = Channel::builder(uri("http")?)
         .origin(uri(if secure { "https" } else { "http" })?)
         .http2_keep_alive_interval(settings.keep_alive_time)

@@ -67,7 +67,8 @@ impl Client {
     /// # Errors
     /// As [`Client::call`].
     pub async fn range(&self, request: pb::RangeRequest) -> Result<pb::RangeResponse, Error> {
-        self.call(Repeat::Always, request, |channel, request| async move { kv(channel).range(request).await }).await
+        self.call(Repeat::Always, request, |channel, request| async move { kv(channel).range(request).await })
+            .await
     }
 
     /// The value of one key as of now.
@@ -94,7 +95,8 @@ impl Client {
     /// As [`Client::call`].
     pub async fn delete(&self, request: pb::DeleteRangeRequest) -> Result<pb::DeleteRangeResponse, Error> {
         let repeat = Repeat::IfNotApplied;
-        self.call(repeat, request, |channel, request| async move { kv(channel).delete_range(request).await }).await
+        self.call(repeat, request, |channel, request| async move { kv(channel).delete_range(request).await })
+            .await
     }
 
     /// A transaction. `repeat` is [`Repeat::Always`] where its compares make that safe.

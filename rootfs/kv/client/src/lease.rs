@@ -75,7 +75,12 @@ impl Client {
         let request = pb::LeaseGrantRequest { ttl: ttl_s, id };
         // One that nobody knows of ends by itself; one with a chosen id is refused twice.
         let repeat = if id == 0 { Repeat::Always } else { Repeat::IfNotApplied };
-        self.call(repeat, request, |channel, request| async move { lease(channel).lease_grant(request).await }).await
+        self.call(
+            repeat,
+            request,
+            |channel, request| async move { lease(channel).lease_grant(request).await },
+        )
+        .await
     }
 
     /// Ends a lease, and the keys on it.
@@ -85,7 +90,12 @@ impl Client {
     pub async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Error> {
         let request = pb::LeaseRevokeRequest { id };
         let repeat = Repeat::IfNotApplied;
-        self.call(repeat, request, |channel, request| async move { lease(channel).lease_revoke(request).await }).await
+        self.call(
+            repeat,
+            request,
+            |channel, request| async move { lease(channel).lease_revoke(request).await },
+        )
+        .await
     }
 
     /// How long a lease lives on, in seconds; -1: it does not exist.
@@ -95,8 +105,10 @@ impl Client {
     pub async fn time_to_live(&self, id: i64, keys: bool) -> Result<pb::LeaseTimeToLiveResponse, Error> {
         let request = pb::LeaseTimeToLiveRequest { id, keys };
         let repeat = Repeat::Always;
-        self.call(repeat, request, |channel, request| async move { lease(channel).lease_time_to_live(request).await })
-            .await
+        self.call(repeat, request, |channel, request| async move {
+            lease(channel).lease_time_to_live(request).await
+        })
+        .await
     }
 
     /// All leases.
@@ -106,7 +118,12 @@ impl Client {
     pub async fn leases(&self) -> Result<pb::LeaseLeasesResponse, Error> {
         let request = pb::LeaseLeasesRequest {};
         let repeat = Repeat::Always;
-        self.call(repeat, request, |channel, request| async move { lease(channel).lease_leases(request).await }).await
+        self.call(
+            repeat,
+            request,
+            |channel, request| async move { lease(channel).lease_leases(request).await },
+        )
+        .await
     }
 
     /// Gives a lease its whole time again, once.
@@ -156,12 +173,12 @@ impl Keeper {
         // Until it may have expired, there is hope.
         while Instant::now() < self.until {
             let (turn, _, channel) = self.client.turn();
-            let (answered, status) = match timeout_at(self.until, self.stream(channel)).await {
-                Err(_) => break,
-                Ok(Ended::Gone) => break,
-                Ok(Ended::Broken { answered, status }) => (answered, status),
+            let (answered, status) = match self.stream(channel).await {
+                Ended::Gone => break,
+                Ended::Broken { answered, status } => (answered, status),
             };
-            if status.is_some_and(|status| crate::retry::Outcome::of(&status) == crate::retry::Outcome::Token) {
+            if status.is_some_and(|status| crate::retry::Outcome::of(&status) == crate::retry::Outcome::Token)
+            {
                 // Rare enough that the number does not matter: all are made anew.
                 self.client.forget_any_token().await;
             }
@@ -173,26 +190,29 @@ impl Keeper {
         self.life.send_replace(Life::Lost);
     }
 
-    /// One stream, for as long as it works.
+    /// One stream, for as long as it works. No step waits longer than the lease lives for sure,
+    /// which each answer moves on.
     async fn stream(&mut self, channel: Channel) -> Ended {
-        let mut answered = false;
         let broken = |answered, status| Ended::Broken { answered, status };
+        let ask = pb::LeaseKeepAliveRequest { id: self.id };
         let (requests, receiver) = mpsc::channel(1);
-        let request = match self.client.authorised(&channel, ReceiverStream::new(receiver)).await {
-            Ok((request, _)) => request,
-            Err(status) => return broken(answered, Some(status)),
-        };
         let mut asked = Instant::now();
-        if requests.send(pb::LeaseKeepAliveRequest { id: self.id }).await.is_err() {
-            return broken(answered, None);
-        }
-        let mut answers = match lease(channel).lease_keep_alive(request).await {
-            Ok(answers) => answers.into_inner(),
-            Err(status) => return broken(answered, Some(status)),
+        let opening = async {
+            let (request, _) = self.client.authorised(&channel, ReceiverStream::new(receiver)).await?;
+            asked = Instant::now();
+            requests.send(ask).await.map_err(|_| Status::unavailable("the stream has ended"))?;
+            lease(channel.clone()).lease_keep_alive(request).await
         };
+        let patience = Instant::now() + self.client.settings().attempt_timeout;
+        let mut answers = match timeout_at(patience.min(self.until), opening).await {
+            Ok(Ok(answers)) => answers.into_inner(),
+            Ok(Err(status)) => return broken(false, Some(status)),
+            Err(_) => return broken(false, None),
+        };
+        let mut answered = false;
         loop {
-            let patience = Instant::now() + self.client.settings().attempt_timeout;
-            let answer = match timeout_at(patience.min(self.until), answers.message()).await {
+            let patience = (Instant::now() + self.client.settings().attempt_timeout).min(self.until);
+            let answer = match timeout_at(patience, answers.message()).await {
                 Ok(Ok(Some(answer))) => answer,
                 Ok(Ok(None)) | Err(_) => return broken(answered, None),
                 Ok(Err(status)) => return broken(answered, Some(status)),
@@ -209,7 +229,7 @@ impl Keeper {
             let _full = self.give.try_send(answer);
             sleep_until(asked + whole / 3).await;
             asked = Instant::now();
-            if requests.send(pb::LeaseKeepAliveRequest { id: self.id }).await.is_err() {
+            if !matches!(timeout_at(self.until, requests.send(ask)).await, Ok(Ok(()))) {
                 return broken(answered, None);
             }
         }

@@ -26,7 +26,8 @@ impl Default for Backoff {
 impl Backoff {
     /// The pause before repetition `attempt`, counted from 0.
     pub fn pause(&self, attempt: u32) -> Duration {
-        let whole = self.first.saturating_mul(1_u32.checked_shl(attempt.min(16)).unwrap_or(u32::MAX)).min(self.most);
+        let whole =
+            self.first.saturating_mul(1_u32.checked_shl(attempt.min(16)).unwrap_or(u32::MAX)).min(self.most);
         whole.mul_f64(rand::rng().random_range(0.5..=1.0))
     }
 }
@@ -118,6 +119,9 @@ mod tests {
         assert_eq!(of(Fault::LeaseNotFound), Outcome::Refused);
         assert_eq!(of(Fault::InvalidAuthToken), Outcome::Token);
         assert_eq!(Outcome::of(&Status::unavailable("connection reset")), Outcome::Unknown);
-        assert_eq!(Outcome::of(&Status::from_error(Box::new(NotConnected("refused".into())))), Outcome::NotApplied);
+        assert_eq!(
+            Outcome::of(&Status::from_error(Box::new(NotConnected("refused".into())))),
+            Outcome::NotApplied
+        );
     }
 }

@@ -48,7 +48,8 @@ impl Security {
             Authorities::File(path) => {
                 let mut roots = RootCertStore::empty();
                 for certificate in certificates(path)? {
-                    let why = |error: rustls::Error| Error::File { path: path.clone(), why: error.to_string() };
+                    let why =
+                        |error: rustls::Error| Error::File { path: path.clone(), why: error.to_string() };
                     roots.add(certificate).map_err(why)?;
                 }
                 verifier(roots, provider)?
@@ -58,7 +59,10 @@ impl Security {
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
             Some((chain, key)) => {
-                let why = |error: rustls::pki_types::pem::Error| Error::File { path: key.clone(), why: error.to_string() };
+                let why = |error: rustls::pki_types::pem::Error| Error::File {
+                    path: key.clone(),
+                    why: error.to_string(),
+                };
                 let secret = PrivateKeyDer::from_pem_file(key).map_err(why)?;
                 builder
                     .with_client_auth_cert(certificates(chain)?, secret)

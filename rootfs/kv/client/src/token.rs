@@ -32,7 +32,11 @@ struct Now {
 
 impl Client {
     /// A request as this user, and the number of its token.
-    pub(crate) async fn authorised<T>(&self, channel: &Channel, message: T) -> Result<(tonic::Request<T>, u64), Status> {
+    pub(crate) async fn authorised<T>(
+        &self,
+        channel: &Channel,
+        message: T,
+    ) -> Result<(tonic::Request<T>, u64), Status> {
         let mut request = tonic::Request::new(message);
         if self.inner.settings.require_leader {
             request.metadata_mut().insert(REQUIRE_LEADER, AsciiMetadataValue::from_static("true"));

@@ -22,7 +22,9 @@ pub(crate) fn created_at(key: &str, revision: i64) -> pb::Compare {
 
 pub(crate) fn put(key: &str, value: Bytes, lease: i64) -> pb::RequestOp {
     let key = Bytes::copy_from_slice(key.as_bytes());
-    pb::RequestOp { request: Some(Request::RequestPut(pb::PutRequest { key, value, lease, ..Default::default() })) }
+    pb::RequestOp {
+        request: Some(Request::RequestPut(pb::PutRequest { key, value, lease, ..Default::default() })),
+    }
 }
 
 pub(crate) fn get(key: &str) -> pb::RequestOp {
@@ -46,7 +48,11 @@ pub(crate) fn place(answer: &pb::TxnResponse) -> Result<i64, Error> {
 
 /// Waits until every key under `prefix` that was made before `revision` is gone. Waits for
 /// the last of them only, so that one who goes wakes one who waits.
-pub(crate) async fn until_first(client: &Client, prefix: &str, revision: i64) -> Result<pb::ResponseHeader, Error> {
+pub(crate) async fn until_first(
+    client: &Client,
+    prefix: &str,
+    revision: i64,
+) -> Result<pb::ResponseHeader, Error> {
     let key = Bytes::copy_from_slice(prefix.as_bytes());
     loop {
         let before = pb::RangeRequest {
@@ -68,7 +74,9 @@ pub(crate) async fn until_first(client: &Client, prefix: &str, revision: i64) ->
         let mut watcher = client.watch(watch);
         loop {
             match watcher.next().await {
-                Ok(batch) if batch.events.iter().any(|event| event.r#type == EventType::Delete as i32) => break,
+                Ok(batch) if batch.events.iter().any(|event| event.r#type == EventType::Delete as i32) => {
+                    break;
+                }
                 Ok(_) => {}
                 // What was missed is seen by asking again.
                 Err(Error::Compacted(_)) => break,

@@ -7,7 +7,9 @@ use crate::{Client, Error, Keys};
 use kv_api::Fault;
 use kv_api::etcdserverpb::watch_client::WatchClient;
 use kv_api::etcdserverpb::watch_request::RequestUnion;
-use kv_api::etcdserverpb::{ResponseHeader, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse};
+use kv_api::etcdserverpb::{
+    ResponseHeader, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchResponse,
+};
 use kv_api::mvccpb::Event;
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
@@ -197,7 +199,8 @@ impl Watcher {
             requests.send(create).await.map_err(|_| Status::unavailable("the stream has ended"))?;
             let mut answers = bounded(WatchClient::new(channel.clone())).watch(request).await?.into_inner();
             // The first answer says that the watch is made, or why not.
-            let first = answers.message().await?.ok_or_else(|| Status::unavailable("the stream has ended"))?;
+            let first =
+                answers.message().await?.ok_or_else(|| Status::unavailable("the stream has ended"))?;
             Ok::<_, Status>((answers, first))
         };
         let opened = timeout(client.settings().request_timeout, opening).await;
@@ -220,4 +223,3 @@ impl Watcher {
         }
     }
 }
-

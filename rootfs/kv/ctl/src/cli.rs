@@ -13,7 +13,16 @@ pub fn command() -> Command {
         .infer_subcommands(true)
         .args(crate::globals::args())
         .subcommands([get(), put(), del(), txn(), compaction(), watch(), lease(), lock(), elect()])
-        .subcommands([member(), endpoint(), snapshot(), alarm(), defrag(), move_leader(), make_mirror(), check()])
+        .subcommands([
+            member(),
+            endpoint(),
+            snapshot(),
+            alarm(),
+            defrag(),
+            move_leader(),
+            make_mirror(),
+            check(),
+        ])
         .subcommands([user(), role(), auth()])
         .subcommand(verb("version", "Prints the version"))
         .subcommand(
@@ -44,13 +53,16 @@ pub(crate) fn get() -> Command {
 
 /// `put`, also as a line of a transaction.
 pub(crate) fn put() -> Command {
-    verb("put", "Puts the given key into the store: <key> <value>; without a value it is read from standard input")
-        .args([
-            text("lease", "lease ID (in hexadecimal) to attach to the key").default_value("0"),
-            switch("prev-kv", "return the previous key-value pair before modification"),
-            switch("ignore-value", "updates the key using its current value"),
-            switch("ignore-lease", "updates the key using its current lease"),
-        ])
+    verb(
+        "put",
+        "Puts the given key into the store: <key> <value>; without a value it is read from standard input",
+    )
+    .args([
+        text("lease", "lease ID (in hexadecimal) to attach to the key").default_value("0"),
+        switch("prev-kv", "return the previous key-value pair before modification"),
+        switch("ignore-value", "updates the key using its current value"),
+        switch("ignore-lease", "updates the key using its current lease"),
+    ])
 }
 
 /// `del`, also as a line of a transaction.
@@ -65,20 +77,23 @@ pub(crate) fn del() -> Command {
 
 /// `watch`, also as a line of an interactive one.
 pub(crate) fn watch() -> Command {
-    verb("watch", "Watches events stream on keys or prefixes: [key or prefix] [range_end] [-- command arguments]")
-        .args([
-            switch("interactive", "Interactive mode").short('i'),
-            switch("prefix", "Watch on a prefix if prefix is set"),
-            number("rev", "Revision to start watching"),
-            switch("prev-kv", "get the previous key-value pair before the event happens"),
-        ])
-        .arg(
-            Arg::new("exec")
-                .last(true)
-                .num_args(0..)
-                .value_parser(value_parser!(OsString))
-                .help("Command to run for each event"),
-        )
+    verb(
+        "watch",
+        "Watches events stream on keys or prefixes: [key or prefix] [range_end] [-- command arguments]",
+    )
+    .args([
+        switch("interactive", "Interactive mode").short('i'),
+        switch("prefix", "Watch on a prefix if prefix is set"),
+        number("rev", "Revision to start watching"),
+        switch("prev-kv", "get the previous key-value pair before the event happens"),
+    ])
+    .arg(
+        Arg::new("exec")
+            .last(true)
+            .num_args(0..)
+            .value_parser(value_parser!(OsString))
+            .help("Command to run for each event"),
+    )
 }
 
 fn txn() -> Command {
@@ -87,10 +102,8 @@ fn txn() -> Command {
 }
 
 fn compaction() -> Command {
-    verb("compaction", "Compacts the event history: <revision>").arg(switch(
-        "physical",
-        "'true' to wait for compaction to physically remove all old revisions",
-    ))
+    verb("compaction", "Compacts the event history: <revision>")
+        .arg(switch("physical", "'true' to wait for compaction to physically remove all old revisions"))
 }
 
 fn lease() -> Command {
@@ -166,9 +179,15 @@ fn make_mirror() -> Command {
     verb("make-mirror", "Makes a mirror at the destination cluster: <destination>").args([
         text("prefix", "Key-value prefix to mirror"),
         number("rev", "Specify the kv revision to start to mirror"),
-        text("dest-prefix", "destination prefix to mirror a prefix to a different prefix in the destination cluster"),
+        text(
+            "dest-prefix",
+            "destination prefix to mirror a prefix to a different prefix in the destination cluster",
+        ),
         switch("no-dest-prefix", "mirror key-values to the root of the destination cluster"),
-        text("dest-cert", "Identify secure client using this TLS certificate file for the destination cluster"),
+        text(
+            "dest-cert",
+            "Identify secure client using this TLS certificate file for the destination cluster",
+        ),
         text("dest-key", "Identify secure client using this TLS key file"),
         text("dest-cacert", "Verify certificates of TLS enabled secure servers using this CA bundle"),
         on("dest-insecure-transport", "Disable transport security for client connections"),
@@ -210,7 +229,10 @@ fn user() -> Command {
 
 fn role() -> Command {
     let span = |what: &'static str| {
-        [switch("prefix", what), switch("from-key", "of keys that are greater than or equal to the given key")]
+        [
+            switch("prefix", what),
+            switch("from-key", "of keys that are greater than or equal to the given key"),
+        ]
     };
     group("role", "Role related commands").subcommands([
         verb("add", "Adds a new role: <role name>"),
@@ -240,7 +262,11 @@ fn verb(name: &'static str, about: &'static str) -> Command {
 }
 
 fn group(name: &'static str, about: &'static str) -> Command {
-    Command::new(name).about(about).subcommand_required(true).arg_required_else_help(true).infer_subcommands(true)
+    Command::new(name)
+        .about(about)
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .infer_subcommands(true)
 }
 
 /// `--name`, `--name=true`, `--name=false`.
@@ -266,7 +292,13 @@ pub(crate) fn on(name: &'static str, help: &'static str) -> Arg {
 
 /// `--name value`.
 pub(crate) fn text(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).help(help).num_args(1).overrides_with(name).default_value("").hide_default_value(true)
+    Arg::new(name)
+        .long(name)
+        .help(help)
+        .num_args(1)
+        .overrides_with(name)
+        .default_value("")
+        .hide_default_value(true)
 }
 
 fn number(name: &'static str, help: &'static str) -> Arg {

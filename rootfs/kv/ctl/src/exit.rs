@@ -51,9 +51,11 @@ impl Exit {
 impl From<Error> for Exit {
     fn from(error: Error) -> Self {
         let code = match &error {
-            Error::NoEndpoint | Error::BadEndpoint { .. } | Error::Plaintext(_) | Error::File { .. } | Error::Tls(_) => {
-                BAD_ARGS
-            }
+            Error::NoEndpoint
+            | Error::BadEndpoint { .. }
+            | Error::Plaintext(_)
+            | Error::File { .. }
+            | Error::Tls(_) => BAD_ARGS,
             _ => ERROR,
         };
         Self::of(code, &error)
@@ -68,7 +70,11 @@ pub(crate) fn text(error: &Error) -> String {
     match error {
         Error::Status(status) => format!("rpc error: code = {:?} desc = {}", status.code(), status.message()),
         Error::Unavailable(why) | Error::Unknown(why) => {
-            if why.starts_with("etcdserver: ") { why.clone() } else { TIMED_OUT.to_owned() }
+            if why.starts_with("etcdserver: ") {
+                why.clone()
+            } else {
+                TIMED_OUT.to_owned()
+            }
         }
         Error::Compacted(_) => kv_client::api::Fault::Compacted.text().to_owned(),
         Error::WatchCancelled(why) => why.clone(),
@@ -99,8 +105,11 @@ pub(crate) fn usage(error: &clap::Error) -> Exit {
         Some(ContextValue::String(text)) => Some(text.clone()),
         _ => None,
     };
-    let text = match (error.kind(), context(ContextKind::InvalidArg), context(ContextKind::InvalidSubcommand)) {
-        (ErrorKind::UnknownArgument, Some(flag), _) if flag.starts_with("--") => format!("unknown flag: {flag}"),
+    let text = match (error.kind(), context(ContextKind::InvalidArg), context(ContextKind::InvalidSubcommand))
+    {
+        (ErrorKind::UnknownArgument, Some(flag), _) if flag.starts_with("--") => {
+            format!("unknown flag: {flag}")
+        }
         (ErrorKind::UnknownArgument, Some(flag), _) => format!("unknown shorthand flag: {flag}"),
         (ErrorKind::ValueValidation, Some(flag), _) => {
             let flag = flag.split(' ').next().unwrap_or_default();

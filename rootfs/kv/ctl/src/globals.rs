@@ -13,24 +13,39 @@ use std::path::PathBuf;
 /// All of them.
 pub(crate) fn args() -> Vec<Arg> {
     let all = vec![
-        text("endpoints", "gRPC endpoints, separated by commas").default_value("127.0.0.1:2379").hide_default_value(false),
+        text("endpoints", "gRPC endpoints, separated by commas")
+            .default_value("127.0.0.1:2379")
+            .hide_default_value(false),
         switch("debug", "print the flags as they were understood"),
-        text("write-out", "set the output format (fields, json, protobuf, simple, table)").short('w').default_value("simple"),
+        text("write-out", "set the output format (fields, json, protobuf, simple, table)")
+            .short('w')
+            .default_value("simple"),
         switch("hex", "print byte strings as hex encoded strings"),
         text("dial-timeout", "dial timeout for client connections").default_value("2s"),
-        text("command-timeout", "timeout for short running command (excluding dial timeout)").default_value("5s"),
+        text("command-timeout", "timeout for short running command (excluding dial timeout)")
+            .default_value("5s"),
         text("keepalive-time", "keepalive time for client connections").default_value("2s"),
         text("keepalive-timeout", "keepalive timeout for client connections").default_value("6s"),
         on("insecure-transport", "disable transport security for client connections"),
         on("insecure-discovery", "accept insecure SRV records describing cluster endpoints"),
-        switch("insecure-skip-tls-verify", "skip server certificate verification (CAUTION: for testing purposes only)"),
+        switch(
+            "insecure-skip-tls-verify",
+            "skip server certificate verification (CAUTION: for testing purposes only)",
+        ),
         text("cert", "identify secure client using this TLS certificate file"),
         text("key", "identify secure client using this TLS key file"),
         text("cacert", "verify certificates of TLS-enabled secure servers using this CA bundle"),
         text("user", "username[:password] for authentication (prompt if password is not supplied)"),
-        text("password", "password for authentication (if this option is used, --user option shouldn't include password)"),
-        text("discovery-srv", "domain name to query for SRV records: not served, give --endpoints").short('d'),
-        text("discovery-srv-name", "service name to query when using DNS discovery: not served, give --endpoints"),
+        text(
+            "password",
+            "password for authentication (if this option is used, --user option shouldn't include password)",
+        ),
+        text("discovery-srv", "domain name to query for SRV records: not served, give --endpoints")
+            .short('d'),
+        text(
+            "discovery-srv-name",
+            "service name to query when using DNS discovery: not served, give --endpoints",
+        ),
     ];
     all.into_iter().map(|arg| arg.global(true).help_heading("Global options")).collect()
 }
@@ -67,7 +82,11 @@ struct Sources<'a> {
 
 impl Sources<'_> {
     fn text(&mut self, name: &str) -> Result<String, Exit> {
-        self.read(name, |matches| matches.get_one::<String>(name).cloned().unwrap_or_default(), |text| Ok(text.to_owned()))
+        self.read(
+            name,
+            |matches| matches.get_one::<String>(name).cloned().unwrap_or_default(),
+            |text| Ok(text.to_owned()),
+        )
     }
 
     fn flag(&mut self, name: &str) -> Result<bool, Exit> {
@@ -95,9 +114,8 @@ impl Sources<'_> {
                      (either unset environment variable or disable flag)"
                 ),
             )),
-            Some(value) => {
-                parse(&value).map_err(|why| Exit::new(ERROR, format!("invalid value {value:?} for {variable}: {why}")))
-            }
+            Some(value) => parse(&value)
+                .map_err(|why| Exit::new(ERROR, format!("invalid value {value:?} for {variable}: {why}"))),
             None => Ok(flag(self.matches)),
         }
     }
@@ -144,7 +162,10 @@ impl Globals {
         };
         for name in ["discovery-srv", "discovery-srv-name"] {
             if !from.text(name)?.is_empty() {
-                return Err(Exit::new(BAD_FEATURE, format!("--{name} is not served; give the members by --endpoints")));
+                return Err(Exit::new(
+                    BAD_FEATURE,
+                    format!("--{name} is not served; give the members by --endpoints"),
+                ));
             }
         }
         from.flag("insecure-discovery")?;
@@ -153,13 +174,19 @@ impl Globals {
         let wanted = certificate.is_some() || key.is_some() || authorities.is_some();
         let endpoints: Vec<String> =
             from.text("endpoints")?.split(',').map(|endpoint| endpoint.trim().to_owned()).collect();
-        let secure = endpoints.iter().any(|endpoint| endpoint.starts_with("https:") || endpoint.starts_with("unixs:"));
+        let secure =
+            endpoints.iter().any(|endpoint| endpoint.starts_with("https:") || endpoint.starts_with("unixs:"));
         let insecure = from.flag("insecure-transport")?;
         let security = if wanted || secure || !insecure {
             let identity = match (certificate, key) {
                 (Some(certificate), Some(key)) => Some((certificate, key)),
                 (None, None) => None,
-                _ => return Err(Exit::new(BAD_ARGS, "KeyFile and CertFile must both be present: give --cert and --key")),
+                _ => {
+                    return Err(Exit::new(
+                        BAD_ARGS,
+                        "KeyFile and CertFile must both be present: give --cert and --key",
+                    ));
+                }
             };
             let authorities = match authorities {
                 _ if skip => Authorities::Anybody,
@@ -202,7 +229,8 @@ impl Globals {
             for arg in args() {
                 let name = arg.get_id().as_str();
                 if name != "password" {
-                    let value = matches.get_raw(name).into_iter().flatten().map(|value| value.to_string_lossy());
+                    let value =
+                        matches.get_raw(name).into_iter().flatten().map(|value| value.to_string_lossy());
                     from.notes.push(format!("--{name}={}", value.collect::<Vec<_>>().join(",")));
                 }
             }

@@ -18,7 +18,9 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
                 '\r' => text.push_str("\\r"),
                 '\t' => text.push_str("\\t"),
                 '\x0b' => text.push_str("\\v"),
-                other if (other as u32) < 0x20 || other == '\x7f' => escaped(&mut text, "\\x", other as u32, 2),
+                other if (other as u32) < 0x20 || other == '\x7f' => {
+                    escaped(&mut text, "\\x", other as u32, 2)
+                }
                 other if other.is_control() => escaped(&mut text, "\\u", other as u32, 4),
                 other => text.push(other),
             }
@@ -127,7 +129,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
         let end = rest.find(|letter: char| !letter.is_ascii_digit() && letter != '.').ok_or_else(bad)?;
         let number: f64 = rest[..end].parse().map_err(|_| bad())?;
         rest = &rest[end..];
-        let units = [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
+        let units =
+            [("ns", 1e-9), ("us", 1e-6), ("µs", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
         let (unit, seconds) = units.into_iter().find(|(unit, _)| rest.starts_with(unit)).ok_or_else(bad)?;
         rest = &rest[unit.len()..];
         let part = Duration::try_from_secs_f64(number * seconds).map_err(|_| bad())?;
@@ -182,7 +185,9 @@ mod tests {
 
     #[test]
     fn lines_are_words() {
-        let read = |line| words(line).map(|words| words.into_iter().map(|word| String::from_utf8(word).unwrap()).collect());
+        let read = |line| {
+            words(line).map(|words| words.into_iter().map(|word| String::from_utf8(word).unwrap()).collect())
+        };
         let expected: Vec<String> = ["put", "a b", "c\"d", "e'f"].map(str::to_owned).to_vec();
         assert_eq!(read(r#" put "a b" 'c"d'  e'f "#), Some(expected));
         assert_eq!(read("'a"), None::<Vec<String>>);

@@ -15,9 +15,15 @@ use tempfile::TempDir;
 /// Steps whose results differ, and why. The words are those of the step.
 const DIFFERENCES: &[(&str, &str)] = &[
     ("version", "each says its own name and version"),
-    ("lease grant 100 -w protobuf", "etcdctl cannot write its own lease types as protobuf; ours writes etcd's message"),
+    (
+        "lease grant 100 -w protobuf",
+        "etcdctl cannot write its own lease types as protobuf; ours writes etcd's message",
+    ),
     ("lease revoke {LEASE} -w protobuf", "as with lease grant"),
-    ("snapshot status {DIR}/snap", "etcd's file is a bbolt database, which etcdutl reads; ours reads its own store's"),
+    (
+        "snapshot status {DIR}/snap",
+        "etcd's file is a bbolt database, which etcdutl reads; ours reads its own store's",
+    ),
     ("get a --nope", "both name the flag; etcdctl prints its manual as well"),
     ("nope", "both name the command; etcdctl says it twice and guesses"),
     ("get a --limit=abc", "both refuse the value in the same words; etcdctl prints its manual as well"),
@@ -128,9 +134,17 @@ const TXNS: &[Step] = &[
     step("put a one"),
     reads("txn", "txn", "mod(\"a\") > \"0\"\n\nput a \"two words\"\nget a\ndel zz\n\nget b\n\n"),
     reads("txn-interactive", "txn -i", "value(\"a\") = \"two words\"\n\nget a\n\n\n"),
-    reads("txn-failure", "txn", "ver(\"a\") = \"99\"\nc(\"a\") != \"0\"\n\nput a x\n\nget a\nput b 'q r'\n\n"),
+    reads(
+        "txn-failure",
+        "txn",
+        "ver(\"a\") = \"99\"\nc(\"a\") != \"0\"\n\nput a x\n\nget a\nput b 'q r'\n\n",
+    ),
     reads("txn-json", "txn -w json", "create(\"a\") > \"0\"\n\nput a y\nget a\ndel b\n\n\n"),
-    reads("txn-fields", "txn -w fields", "val(\"a\") < \"zzz\"\n\nput a z --prev-kv\nget a\ndel b --prev-kv\n\n\n"),
+    reads(
+        "txn-fields",
+        "txn -w fields",
+        "val(\"a\") < \"zzz\"\n\nput a z --prev-kv\nget a\ndel b --prev-kv\n\n\n",
+    ),
     reads("txn-protobuf", "txn -w protobuf", "\nget a\n\n\n"),
     reads("txn-table", "txn -w table", "\nget a\n\n\n"),
     reads("txn-nothing", "txn", ""),
@@ -469,7 +483,11 @@ fn mask(word: &str) -> String {
 
 /// Tables are as wide as what is masked in them; numbers beside some words are each server's own.
 fn tidy(line: &str) -> String {
-    let line = if line.starts_with("+-") { "+".to_owned() } else { line.split_whitespace().collect::<Vec<_>>().join(" ") };
+    let line = if line.starts_with("+-") {
+        "+".to_owned()
+    } else {
+        line.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
     let mut line = line;
     for unit in [" kB", " MB"] {
         if let Some((before, rest)) = line.clone().split_once(unit) {
@@ -533,7 +551,14 @@ fn users_and_roles() {
 }
 
 /// Runs until it has printed this many lines, then ends it by SIGTERM or kills it.
-fn lines_of(program: &str, etcd: &Etcd, args: &[&str], input: &str, count: usize, meanwhile: impl FnOnce()) -> Vec<String> {
+fn lines_of(
+    program: &str,
+    etcd: &Etcd,
+    args: &[&str],
+    input: &str,
+    count: usize,
+    meanwhile: impl FnOnce(),
+) -> Vec<String> {
     let mut child = Command::new(program)
         .args(args)
         .env_clear()
@@ -616,7 +641,9 @@ fn locks_and_elections_are_shared_with_etcdctl() {
         assert!(child.wait().unwrap().success());
     };
     // What each prints first once it has its turn: a lock's value is empty.
-    for (verb, args, printed) in [("lock", &["lock", "name"][..], ""), ("elect", &["elect", "name", "me"][..], "me")] {
+    for (verb, args, printed) in
+        [("lock", &["lock", "name"][..], ""), ("elect", &["elect", "name", "me"][..], "me")]
+    {
         for (first, second) in [("etcdctl", OURS), (OURS, "etcdctl")] {
             let (holder, mut held) = start(first, args);
             assert!(held.next().unwrap().unwrap().starts_with("name/"), "{verb} {first}");

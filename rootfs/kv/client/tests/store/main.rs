@@ -65,7 +65,8 @@ async fn keys_are_written_and_read(kind: Kind) {
     client.put(put("a", "1")).await.unwrap();
     client.put(put("b", "2")).await.unwrap();
     let keys = Keys::prefix("");
-    let all = pb::RangeRequest { key: keys.key.clone(), range_end: keys.range_end.clone(), ..Default::default() };
+    let all =
+        pb::RangeRequest { key: keys.key.clone(), range_end: keys.range_end.clone(), ..Default::default() };
     assert_eq!(client.range(all).await.unwrap().count, 2);
     assert_eq!(&client.get("b").await.unwrap().unwrap().value[..], b"2");
     assert_eq!(client.get("c").await.unwrap(), None);
@@ -246,7 +247,8 @@ async fn locks_are_held_one_at_a_time(kind: Kind) {
                 let lock = session.lock("l").await.unwrap();
                 // Read, then write: a second holder would lose one.
                 let now = client.get("count").await.unwrap();
-                let now: u32 = now.map_or(0, |kv| String::from_utf8(kv.value.to_vec()).unwrap().parse().unwrap());
+                let now: u32 =
+                    now.map_or(0, |kv| String::from_utf8(kv.value.to_vec()).unwrap().parse().unwrap());
                 client.put(put("count", &(now + 1).to_string())).await.unwrap();
                 lock.unlock().await.unwrap();
             }
@@ -303,16 +305,21 @@ async fn a_token_that_the_server_no_longer_knows_is_made_anew() {
     };
     let root = || "root".to_owned();
     let repeat = Repeat::IfNotApplied;
-    nobody.call(repeat, add("root", "pw"), |c, r| async move { AuthClient::new(c).user_add(r).await }).await.unwrap();
+    nobody
+        .call(repeat, add("root", "pw"), |c, r| async move { AuthClient::new(c).user_add(r).await })
+        .await
+        .unwrap();
     let role = pb::AuthRoleAddRequest { name: root() };
     nobody.call(repeat, role, |c, r| async move { AuthClient::new(c).role_add(r).await }).await.unwrap();
     let grant = pb::AuthUserGrantRoleRequest { user: root(), role: root() };
-    nobody.call(repeat, grant, |c, r| async move { AuthClient::new(c).user_grant_role(r).await }).await.unwrap();
+    nobody
+        .call(repeat, grant, |c, r| async move { AuthClient::new(c).user_grant_role(r).await })
+        .await
+        .unwrap();
 
     // Known as a user before authentication is needed, and after.
-    let user = |password: &str| {
-        Some(kv_client::User { name: "root".to_owned(), password: password.to_owned() })
-    };
+    let user =
+        |password: &str| Some(kv_client::User { name: "root".to_owned(), password: password.to_owned() });
     let known = Client::new(Settings { user: user("pw"), ..settings(&[&server.endpoint]) }).unwrap();
     known.put(put("a", "1")).await.unwrap();
     let enable = pb::AuthEnableRequest {};

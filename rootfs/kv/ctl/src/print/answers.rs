@@ -17,11 +17,19 @@ impl Context {
     }
 
     pub(crate) fn show_put(&self, answer: &pb::PutResponse) -> Done {
-        self.show_message(answer, &|text| put(text, answer, self.globals.hex), Some(&|text| put_fields(text, answer)))
+        self.show_message(
+            answer,
+            &|text| put(text, answer, self.globals.hex),
+            Some(&|text| put_fields(text, answer)),
+        )
     }
 
     pub(crate) fn show_del(&self, answer: &pb::DeleteRangeResponse) -> Done {
-        self.show_message(answer, &|text| del(text, answer, self.globals.hex), Some(&|text| del_fields(text, answer)))
+        self.show_message(
+            answer,
+            &|text| del(text, answer, self.globals.hex),
+            Some(&|text| del_fields(text, answer)),
+        )
     }
 
     pub(crate) fn show_txn(&self, answer: &pb::TxnResponse) -> Done {
@@ -77,7 +85,8 @@ impl Context {
         };
         let json = || {
             let events: Result<Vec<_>, _> = batch.events.iter().map(json::message).collect();
-            let events = if batch.events.is_empty() { "null".to_owned() } else { format!("[{}]", events?.join(",")) };
+            let events =
+                if batch.events.is_empty() { "null".to_owned() } else { format!("[{}]", events?.join(",")) };
             let header = json::message(&batch.header)?;
             let rest = "\"CompactRevision\":0,\"Canceled\":false,\"Created\":false";
             Ok(format!("{{\"Header\":{header},\"Events\":{events},{rest}}}"))
@@ -86,7 +95,13 @@ impl Context {
             let header = Some(batch.header);
             pb::WatchResponse { header, events: batch.events.clone(), ..Default::default() }.encode_to_vec()
         };
-        self.show(&Forms { simple: &simple, fields: Some(&fields), table: None, json: &json, protobuf: Some(&protobuf) })
+        self.show(&Forms {
+            simple: &simple,
+            fields: Some(&fields),
+            table: None,
+            json: &json,
+            protobuf: Some(&protobuf),
+        })
     }
 
     pub(crate) fn show_grant(&self, answer: &pb::LeaseGrantResponse) -> Done {
@@ -130,7 +145,8 @@ impl Context {
             if granted == 0 && ttl == -1 {
                 return text.line(format!("lease {id:016x} already expired"));
             }
-            let mut line = format!("lease {id:016x} granted with TTL({granted}s), remaining({ttl}s)").into_bytes();
+            let mut line =
+                format!("lease {id:016x} granted with TTL({granted}s), remaining({ttl}s)").into_bytes();
             if keys {
                 line.extend(b", attached keys([");
                 line.extend(answer.keys.join(&b' '));
@@ -175,7 +191,8 @@ impl Context {
         };
         let json = || {
             let header = json::inlined(answer.header.as_ref())?;
-            let leases: Vec<String> = answer.leases.iter().map(|lease| format!("{{\"id\":{}}}", lease.id)).collect();
+            let leases: Vec<String> =
+                answer.leases.iter().map(|lease| format!("{{\"id\":{}}}", lease.id)).collect();
             Ok(format!("{{{header}\"leases\":[{}]}}", leases.join(",")))
         };
         self.show(&Forms {

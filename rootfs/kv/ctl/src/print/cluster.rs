@@ -89,7 +89,9 @@ impl Context {
                         "{} is healthy: successfully committed proposal: took = {}",
                         one.endpoint, one.took
                     ),
-                    Some(error) => format!("{} is unhealthy: failed to commit proposal: {error}", one.endpoint),
+                    Some(error) => {
+                        format!("{} is unhealthy: failed to commit proposal: {error}", one.endpoint)
+                    }
                 });
             }
         };
@@ -115,14 +117,28 @@ impl Context {
             });
             Ok(format!("[{}]", all.collect::<Vec<_>>().join(",")))
         };
-        self.show(&Forms { simple: &simple, fields: Some(&fields), table: Some(&table), json: &json, protobuf: None })
+        self.show(&Forms {
+            simple: &simple,
+            fields: Some(&fields),
+            table: Some(&table),
+            json: &json,
+            protobuf: None,
+        })
     }
 
     pub(crate) fn show_status(&self, all: &[(String, pb::StatusResponse)]) -> Done {
         let member = |status: &pb::StatusResponse| status.header.unwrap_or_default().member_id;
         let head = [
-            "endpoint", "ID", "version", "db size", "is leader", "is learner", "raft term", "raft index",
-            "raft applied index", "errors",
+            "endpoint",
+            "ID",
+            "version",
+            "db size",
+            "is leader",
+            "is learner",
+            "raft term",
+            "raft index",
+            "raft applied index",
+            "errors",
         ];
         let table = || Table {
             head: head.to_vec(),
@@ -160,7 +176,8 @@ impl Context {
             }
         };
         let json = || {
-            let all: Result<Vec<_>, _> = all.iter().map(|(endpoint, status)| named(endpoint, "Status", status)).collect();
+            let all: Result<Vec<_>, _> =
+                all.iter().map(|(endpoint, status)| named(endpoint, "Status", status)).collect();
             Ok(format!("[{}]", all?.join(",")))
         };
         self.show(&Forms {
@@ -186,7 +203,8 @@ impl Context {
             }
         };
         let json = || {
-            let all: Result<Vec<_>, _> = all.iter().map(|(endpoint, hash)| named(endpoint, "HashKV", hash)).collect();
+            let all: Result<Vec<_>, _> =
+                all.iter().map(|(endpoint, hash)| named(endpoint, "HashKV", hash)).collect();
             Ok(format!("[{}]", all?.join(",")))
         };
         self.show(&Forms {
@@ -199,7 +217,9 @@ impl Context {
     }
 
     pub(crate) fn show_alarms(&self, answer: &pb::AlarmResponse) -> Done {
-        let kind = |alarm: &pb::AlarmMember| pb::AlarmType::try_from(alarm.alarm).map_or("?", |kind| kind.as_str_name());
+        let kind = |alarm: &pb::AlarmMember| {
+            pb::AlarmType::try_from(alarm.alarm).map_or("?", |kind| kind.as_str_name())
+        };
         let simple = |text: &mut Text| {
             for alarm in &answer.alarms {
                 text.line(format!("memberID:{} alarm:{} ", alarm.member_id, kind(alarm)));

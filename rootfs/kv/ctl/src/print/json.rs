@@ -33,7 +33,9 @@ fn object(message: &DynamicMessage) -> String {
         parts.push(match oneof {
             None => format!("{}:{text}", string(field.name())),
             // A oneof is a field of its own in Go, and its cases have Go's names.
-            Some(oneof) => format!("{}:{{{}:{text}}}", string(&camel(oneof.name())), string(&camel(field.name()))),
+            Some(oneof) => {
+                format!("{}:{{{}:{text}}}", string(&camel(oneof.name())), string(&camel(field.name())))
+            }
         });
     }
     format!("{{{}}}", parts.join(","))

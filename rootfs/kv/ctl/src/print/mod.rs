@@ -49,7 +49,11 @@ impl Text {
 
     pub(crate) fn pair(&mut self, kv: &KeyValue, hex: bool, value_only: bool) {
         let shown = |bytes: &[u8]| {
-            if hex { bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>().into_bytes() } else { bytes.to_vec() }
+            if hex {
+                bytes.iter().map(|byte| format!("\\x{byte:02x}")).collect::<String>().into_bytes()
+            } else {
+                bytes.to_vec()
+            }
         };
         if !value_only {
             self.line(shown(&kv.key));
@@ -69,12 +73,15 @@ pub(crate) struct Forms<'a> {
 
 impl Context {
     pub(crate) fn show(&self, forms: &Forms<'_>) -> Result<(), Exit> {
-        let unsupported = |name: &str| Exit::new(BAD_FEATURE, format!("{name} not supported as output format"));
+        let unsupported =
+            |name: &str| Exit::new(BAD_FEATURE, format!("{name} not supported as output format"));
         let mut text = Text::default();
         match self.format() {
             Format::Simple => (forms.simple)(&mut text),
             Format::Fields => forms.fields.ok_or_else(|| unsupported("fields"))?(&mut text),
-            Format::Table => text.0 = forms.table.ok_or_else(|| unsupported("table"))?().render().into_bytes(),
+            Format::Table => {
+                text.0 = forms.table.ok_or_else(|| unsupported("table"))?().render().into_bytes()
+            }
             Format::Json => text.line((forms.json)()?),
             Format::Protobuf => text.0 = forms.protobuf.ok_or_else(|| unsupported("protobuf"))?(),
         }

@@ -15,7 +15,8 @@ impl Table {
             cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
         };
         let widths: Vec<usize> = (0..head.len()).map(width).collect();
-        let rule: String = widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect::<String>() + "+\n";
+        let rule: String =
+            widths.iter().map(|width| format!("+{}", "-".repeat(width + 2))).collect::<String>() + "+\n";
         let row = |cells: &[String], middle: bool| {
             let cells = cells.iter().zip(&widths).map(|(cell, &width)| {
                 if middle {

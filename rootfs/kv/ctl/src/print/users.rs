@@ -50,7 +50,8 @@ impl Context {
         let simple = |text: &mut Text| answer.roles.iter().for_each(|role| text.line(role));
         let fields = |text: &mut Text| {
             text.header(answer.header.as_ref());
-            let roles: String = answer.roles.iter().map(|role| format!(" {}", quote(role.as_bytes()))).collect();
+            let roles: String =
+                answer.roles.iter().map(|role| format!(" {}", quote(role.as_bytes()))).collect();
             text.line(format!("\"Roles\" :{roles}"));
         };
         self.show_message(answer, &simple, Some(&fields))

@@ -38,7 +38,8 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
         }
         _ => {
             let answer = ask!(client, Always, Auth, auth_status, pb::AuthStatusRequest {})?;
-            let line = format!("Authentication Status: {}\nAuthRevision: {}", answer.enabled, answer.auth_revision);
+            let line =
+                format!("Authentication Status: {}\nAuthRevision: {}", answer.enabled, answer.auth_revision);
             context.show_message(
                 &answer,
                 &|text| text.line(&line),

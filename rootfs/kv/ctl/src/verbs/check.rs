@@ -37,7 +37,8 @@ pub(super) async fn perf(context: &Context, matches: &ArgMatches) -> Done {
     let first = context.client().await?.clone();
     let keys = Keys::prefix(prefix.clone());
     let (key, range_end) = (keys.key, keys.range_end);
-    let request = pb::RangeRequest { key: key.clone(), range_end: range_end.clone(), limit: 1, ..Default::default() };
+    let request =
+        pb::RangeRequest { key: key.clone(), range_end: range_end.clone(), limit: 1, ..Default::default() };
     if !first.range(request).await?.kvs.is_empty() {
         let quoted = crate::go::quote(prefix.as_bytes());
         let text = format!("prefix {quoted} has keys. Delete with etcdctl del --prefix {prefix} first");

@@ -53,8 +53,7 @@ pub(super) async fn compaction(context: &Context, matches: &ArgMatches) -> Done 
 
 const PUT_NEEDS: &str = "put command needs 1 argument and input from stdin or 2 arguments";
 const CHOOSE_ONE: &str = "`--prefix` and `--from-key` cannot be set at the same time, choose one";
-const TOO_MANY: &str =
-    "too many arguments, only accept one argument when `--prefix` or `--from-key` is set";
+const TOO_MANY: &str = "too many arguments, only accept one argument when `--prefix` or `--from-key` is set";
 
 /// The keys that arguments and `--prefix` or `--from-key` mean.
 fn keys(args: &[Bytes], matches: &ArgMatches) -> Result<Keys, Exit> {
@@ -153,11 +152,19 @@ pub(crate) fn del_request(matches: &ArgMatches) -> Result<pb::DeleteRangeRequest
     if args.is_empty() || args.len() > 2 {
         return Err(bad_args("del command needs one argument as key and an optional argument as range_end"));
     }
-    if matches.get_flag("range") && (args.len() != 2 || matches.get_flag("prefix") || matches.get_flag("from-key")) {
-        return Err(bad_args("`--range` needs <key> and <range_end>, and neither `--prefix` nor `--from-key`"));
+    if matches.get_flag("range")
+        && (args.len() != 2 || matches.get_flag("prefix") || matches.get_flag("from-key"))
+    {
+        return Err(bad_args(
+            "`--range` needs <key> and <range_end>, and neither `--prefix` nor `--from-key`",
+        ));
     }
     let keys = keys(&args, matches)?;
-    Ok(pb::DeleteRangeRequest { key: keys.key, range_end: keys.range_end, prev_kv: matches.get_flag("prev-kv") })
+    Ok(pb::DeleteRangeRequest {
+        key: keys.key,
+        range_end: keys.range_end,
+        prev_kv: matches.get_flag("prev-kv"),
+    })
 }
 
 /// The range of keys of a permission: `--prefix` and `--from-key` of an empty key mean all.

@@ -19,7 +19,8 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
         if urls.is_empty() { Err(bad_args("member peer urls not provided")) } else { Ok(urls) }
     };
     let id = || match &args[..] {
-        [id] => unsigned(id, 16).map_err(|why| bad_args(format!("bad member ID arg ({why}), expecting ID in Hex"))),
+        [id] => unsigned(id, 16)
+            .map_err(|why| bad_args(format!("bad member ID arg ({why}), expecting ID in Hex"))),
         _ => Err(bad_args("member ID is not provided")),
     };
     let cluster = |header: Option<pb::ResponseHeader>| header.unwrap_or_default().cluster_id;
@@ -91,10 +92,7 @@ async fn add(context: &Context, matches: &ArgMatches, args: &[String]) -> Done {
     if urls.is_empty() {
         return Err(bad_args("member peer urls not provided"));
     }
-    let request = pb::MemberAddRequest {
-        peer_ur_ls: split(&urls)?,
-        is_learner: matches.get_flag("learner"),
-    };
+    let request = pb::MemberAddRequest { peer_ur_ls: split(&urls)?, is_learner: matches.get_flag("learner") };
     let answer = ask!(context.client().await?, IfNotApplied, Cluster, member_add, request)?;
     let id = answer.member.as_ref().map_or(0, |member| member.id);
     let cluster = answer.header.unwrap_or_default().cluster_id;

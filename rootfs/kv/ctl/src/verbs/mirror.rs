@@ -29,7 +29,9 @@ pub(super) async fn run(context: &Context, matches: &ArgMatches) -> Done {
     let none = matches.get_flag("no-dest-prefix");
     let other = word("dest-prefix");
     if none && !other.is_empty() {
-        return Err(bad_args("`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one"));
+        return Err(bad_args(
+            "`--dest-prefix` and `--no-dest-prefix` cannot be set at the same time, choose one",
+        ));
     }
     let renamed = if none || !other.is_empty() { other } else { prefix.clone() };
     let to = Client::new(destination_settings(context, matches, &text(destination))?)?;
@@ -56,10 +58,17 @@ fn destination_settings(context: &Context, matches: &ArgMatches, endpoint: &str)
     let identity = match (word("dest-cert"), word("dest-key")) {
         (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
         (None, None) => None,
-        _ => return Err(bad_args("KeyFile and CertFile must both be present: give --dest-cert and --dest-key")),
+        _ => {
+            return Err(bad_args(
+                "KeyFile and CertFile must both be present: give --dest-cert and --dest-key",
+            ));
+        }
     };
     let authorities = word("dest-cacert").map_or(Authorities::Machine, |file| Authorities::File(file.into()));
-    let secure = !insecure || identity.is_some() || authorities != Authorities::Machine || endpoint.starts_with("https:");
+    let secure = !insecure
+        || identity.is_some()
+        || authorities != Authorities::Machine
+        || endpoint.starts_with("https:");
     let user = match (word("dest-user"), word("dest-password")) {
         (None, _) => None,
         (Some(name), Some(password)) => Some(User { name, password }),
@@ -134,7 +143,10 @@ impl Mirror {
             }
             revision = kv.mod_revision;
             let request = if event.r#type == EventType::Delete as i32 {
-                Request::RequestDeleteRange(pb::DeleteRangeRequest { key: self.rename(&kv.key), ..Default::default() })
+                Request::RequestDeleteRange(pb::DeleteRangeRequest {
+                    key: self.rename(&kv.key),
+                    ..Default::default()
+                })
             } else {
                 Request::RequestPut(self.put(&kv.key, kv.value))
             };

@@ -51,7 +51,9 @@ pub(crate) async fn run(context: &Context, matches: &ArgMatches) -> Done {
         ("auth", verb) => Box::pin(auth::run(context, verb, inner)),
         ("version", _) => Box::pin(async { version(context) }),
         ("completion", _) => Box::pin(async { completion(context, verb) }),
-        (other, _) => Box::pin(async move { Err(Exit::new(ERROR, format!("unknown command {other:?} for \"kvctl\""))) }),
+        (other, _) => {
+            Box::pin(async move { Err(Exit::new(ERROR, format!("unknown command {other:?} for \"kvctl\""))) })
+        }
     };
     done.await
 }
@@ -84,6 +86,10 @@ pub(crate) fn unsigned(text: &str, radix: u32) -> Result<u64, String> {
 
 fn number_error(function: &str, text: &str, error: &std::num::ParseIntError) -> String {
     use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-    let why = if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
+    let why = if matches!(error.kind(), PosOverflow | NegOverflow) {
+        "value out of range"
+    } else {
+        "invalid syntax"
+    };
     format!("strconv.{function}: parsing {}: {why}", crate::go::quote(text.as_bytes()))
 }

@@ -68,8 +68,11 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
             let Some(shown) = rest.first() else { return Err(bad_args(needs)) };
             let keys = permission_keys(rest, matches)?;
             let line = revoked(&text(shown), &keys.range_end, &text(role));
-            let request =
-                pb::AuthRoleRevokePermissionRequest { role: text(role), key: keys.key, range_end: keys.range_end };
+            let request = pb::AuthRoleRevokePermissionRequest {
+                role: text(role),
+                key: keys.key,
+                range_end: keys.range_end,
+            };
             let answer = ask!(context.client().await?, IfNotApplied, Auth, role_revoke_permission, request)?;
             context.show_done(&answer, answer.header.as_ref(), line)
         }

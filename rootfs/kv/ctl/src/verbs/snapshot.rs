@@ -78,7 +78,8 @@ async fn fetch(client: &Client, part: &Path) -> Result<(), String> {
     let text = |error: Error| crate::exit::text(&error);
     let failed = |error: io::Error| format!("could not write {} ({error})", part.display());
     let opened = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(part);
-    let opened = opened.map_err(|error| format!("could not open {} ({})", part.display(), system("open", part, &error)))?;
+    let opened = opened
+        .map_err(|error| format!("could not open {} ({})", part.display(), system("open", part, &error)))?;
     let mut file = tokio::io::BufWriter::with_capacity(1 << 20, tokio::fs::File::from_std(opened));
     let mut chunks = client
         .call(Repeat::Always, SnapshotRequest {}, |channel, request| async move {
@@ -104,7 +105,9 @@ async fn fetch(client: &Client, part: &Path) -> Result<(), String> {
         return Err(format!("sha256 checksum not found [bytes: {size}]"));
     }
     if hash.finalize()[..] != held[..] {
-        return Err("the snapshot's sha256 checksum is wrong: it was damaged on the way; save it again".to_owned());
+        return Err(
+            "the snapshot's sha256 checksum is wrong: it was damaged on the way; save it again".to_owned()
+        );
     }
     file.flush().await.map_err(failed)?;
     file.get_ref().sync_all().await.map_err(failed)
@@ -122,7 +125,9 @@ fn status(path: &Path) -> Result<SnapshotStatus, String> {
     }
     file.read_exact(&mut start).map_err(failed)?;
     if &start != MAGIC {
-        return Err(format!("{name} is no snapshot of this store; one of etcd's is read by etcdutl snapshot status"));
+        return Err(format!(
+            "{name} is no snapshot of this store; one of etcd's is read by etcdutl snapshot status"
+        ));
     }
     file.seek(SeekFrom::Start(0)).map_err(failed)?;
     if size % SECTOR_BYTES == HASH_BYTES {
@@ -149,7 +154,12 @@ fn status(path: &Path) -> Result<SnapshotStatus, String> {
     };
     let keys = view.range(&all).map_err(damaged)?.map_err(refused)?.count;
     let hash = view.hash(0).map_err(damaged)?.map_err(refused)?;
-    Ok(SnapshotStatus { hash: hash.hash, revision: hash.revision, keys: keys.unsigned_abs(), size_bytes: size })
+    Ok(SnapshotStatus {
+        hash: hash.hash,
+        revision: hash.revision,
+        keys: keys.unsigned_abs(),
+        size_bytes: size,
+    })
 }
 
 struct Update<'a>(&'a mut Sha256);

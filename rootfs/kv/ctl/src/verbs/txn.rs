@@ -65,7 +65,8 @@ fn operation(line: &str) -> Result<pb::RequestOp, String> {
         .subcommand_required(true)
         .disable_help_subcommand(true)
         .subcommands([cli::get(), cli::put(), cli::del()]);
-    let matches = command.try_get_matches_from(words.into_iter().map(OsString::from_vec)).map_err(|_| invalid())?;
+    let matches =
+        command.try_get_matches_from(words.into_iter().map(OsString::from_vec)).map_err(|_| invalid())?;
     let request = match matches.subcommand() {
         Some(("get", verb)) => get_request(verb).map(Request::RequestRange),
         Some(("del", verb)) => del_request(verb).map(Request::RequestDeleteRange),
@@ -130,7 +131,14 @@ mod tests {
         let read = compare(r#"mod("a b") > "12""#).unwrap();
         assert_eq!((&read.key[..], read.target_union), (&b"a b"[..], Some(TargetUnion::ModRevision(12))));
         assert_eq!(compare(r#"lease("k") = "1f""#).unwrap().target_union, Some(TargetUnion::Lease(31)));
-        for bad in ["mod", "mod(a) > \"0\"", "mod(\"a\") ! \"0\"", "mod(\"a\") > \"x\"", "x(\"a\") > \"0\"", "mod(\"a\") >"] {
+        for bad in [
+            "mod",
+            "mod(a) > \"0\"",
+            "mod(\"a\") ! \"0\"",
+            "mod(\"a\") > \"x\"",
+            "x(\"a\") > \"0\"",
+            "mod(\"a\") >",
+        ] {
             assert!(compare(bad).is_err(), "{bad}");
         }
     }

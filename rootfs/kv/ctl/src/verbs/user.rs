@@ -21,7 +21,8 @@ pub(super) async fn run(context: &Context, verb: &str, matches: &ArgMatches) -> 
         "add" => {
             let (name, password, no_password) = new_user(context, matches, only("add")?).await?;
             let options = Some(UserAddOptions { no_password });
-            let request = pb::AuthUserAddRequest { name: name.clone(), password, options, ..Default::default() };
+            let request =
+                pb::AuthUserAddRequest { name: name.clone(), password, options, ..Default::default() };
             let answer = ask!(context.client().await?, IfNotApplied, Auth, user_add, request)?;
             context.show_done(&answer, answer.header.as_ref(), format!("User {name} created"))
         }

@@ -159,7 +159,12 @@ async fn interactive(context: &Context) -> Done {
     }
 }
 
-async fn pump(mut watcher: Watcher, command: Vec<OsString>, mut asked: mpsc::Receiver<()>, give: mpsc::Sender<Given>) {
+async fn pump(
+    mut watcher: Watcher,
+    command: Vec<OsString>,
+    mut asked: mpsc::Receiver<()>,
+    give: mpsc::Sender<Given>,
+) {
     loop {
         let next = tokio::select! {
             next = watcher.next() => next,
