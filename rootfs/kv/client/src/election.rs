@@ -150,12 +150,10 @@ impl Observer {
                         }
                     }
                 }
-                State::Nobody(watcher) => {
-                    match watcher.next().await {
-                        Ok(_) | Err(Error::Compacted(_)) => self.state = State::Ask,
-                        Err(error) => return Err(error),
-                    };
-                }
+                State::Nobody(watcher) => match watcher.next().await {
+                    Ok(_) | Err(Error::Compacted(_)) => self.state = State::Ask,
+                    Err(error) => return Err(error),
+                },
                 State::Leader(watcher) => match watcher.next().await {
                     Ok(batch) => match newest(batch) {
                         Some(said) => return Ok(said),

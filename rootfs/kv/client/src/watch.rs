@@ -101,11 +101,11 @@ impl Watcher {
             let answer = match open.answers.message().await {
                 Ok(Some(answer)) => answer,
                 Ok(None) => {
-                    self.broken(&Status::unavailable("the stream has ended")).await?;
+                    self.broken(&Status::unavailable("the stream has ended"))?;
                     continue;
                 }
                 Err(status) => {
-                    self.broken(&status).await?;
+                    self.broken(&status)?;
                     continue;
                 }
             };
@@ -132,10 +132,10 @@ impl Watcher {
             return Err(Error::Compacted(answer.compact_revision));
         }
         if answer.canceled {
-            self.open = None;
             if Fault::NoLeader.text() == answer.cancel_reason {
-                return Ok(None);
+                return self.broken(&Status::from(Fault::NoLeader)).map(|()| None);
             }
+            self.open = None;
             return Err(Error::WatchCancelled(answer.cancel_reason));
         }
         let header = answer.header.ok_or(Error::Answer("its header"))?;
@@ -158,26 +158,27 @@ impl Watcher {
         Ok(Some(Batch { header, events: answer.events }))
     }
 
-    async fn broken(&mut self, status: &Status) -> Result<(), Error> {
+    fn broken(&mut self, status: &Status) -> Result<(), Error> {
         let turn = self.open.take().map(|open| open.turn);
-        self.failed(turn, status).await
+        self.failed(turn, status)
     }
 
-    /// What a failure means: the end, or another attempt after a pause.
-    async fn failed(&mut self, turn: Option<usize>, status: &Status) -> Result<(), Error> {
+    /// What a failure means: the end, or another attempt, before which [`Self::reopen`] pauses.
+    fn failed(&mut self, turn: Option<usize>, status: &Status) -> Result<(), Error> {
         if Outcome::of(status) == Outcome::Refused {
             return Err(Error::refused(status.clone()));
         }
         if let Some(turn) = turn {
             self.client.pass(turn);
         }
-        let pause = self.client.settings().backoff.pause(self.failures);
         self.failures = self.failures.saturating_add(1);
-        sleep(pause).await;
         Ok(())
     }
 
     async fn reopen(&mut self) -> Result<(), Error> {
+        if let Some(attempt) = self.failures.checked_sub(1) {
+            sleep(self.client.settings().backoff.pause(attempt)).await;
+        }
         let (turn, _, channel) = self.client.turn();
         let client = self.client.clone();
         let (requests, receiver) = mpsc::channel(4);
@@ -208,7 +209,7 @@ impl Watcher {
             Ok((answers, first)) => {
                 if first.canceled && Fault::InvalidAuthToken.text() == first.cancel_reason {
                     client.forget_token(number).await;
-                    return self.failed(None, &Status::from(Fault::InvalidAuthToken)).await;
+                    return self.failed(None, &Status::from(Fault::InvalidAuthToken));
                 }
                 self.open = Some(Open { turn, requests, answers });
                 // A created watch may be cancelled in the same answer.
@@ -218,7 +219,7 @@ impl Watcher {
                 if Outcome::of(&status) == Outcome::Token {
                     client.forget_token(number).await;
                 }
-                self.failed(Some(turn), &status).await
+                self.failed(Some(turn), &status)
             }
         }
     }

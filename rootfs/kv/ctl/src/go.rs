@@ -19,7 +19,7 @@ pub(crate) fn quote(bytes: &[u8]) -> String {
                 '\t' => text.push_str("\\t"),
                 '\x0b' => text.push_str("\\v"),
                 other if (other as u32) < 0x20 || other == '\x7f' => {
-                    escaped(&mut text, "\\x", other as u32, 2)
+                    escaped(&mut text, "\\x", other as u32, 2);
                 }
                 other if other.is_control() => escaped(&mut text, "\\u", other as u32, 4),
                 other => text.push(other),
@@ -109,7 +109,7 @@ pub(crate) fn words(line: &str) -> Option<Vec<Vec<u8>>> {
             rest = more;
         } else {
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            words.push(rest[..end].as_bytes().to_vec());
+            words.push(rest.as_bytes()[..end].to_vec());
             rest = &rest[end..];
         }
         rest = rest.trim_start();

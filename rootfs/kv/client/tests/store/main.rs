@@ -3,6 +3,8 @@
 //! Needs the package etcd-server, and our server built beside the tests: `cargo build --release
 //! -p kv`, which a test of the whole workspace does by itself.
 
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
+
 mod proxy;
 mod server;
 
@@ -16,7 +18,7 @@ use server::{Kind, Server};
 use std::time::Duration;
 
 fn settings(endpoints: &[&str]) -> Settings {
-    Settings { request_timeout: Duration::from_secs(60), ..Settings::of(endpoints.iter().copied()) }
+    Settings { request_timeout: Duration::from_mins(1), ..Settings::of(endpoints.iter().copied()) }
 }
 
 fn client(endpoints: &[&str]) -> Client {

@@ -5,7 +5,7 @@ use crate::exit::{ERROR, Exit};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use prost::{Message, Name};
-use prost_reflect::{DescriptorPool, DynamicMessage, Kind, ReflectMessage as _, Value};
+use prost_reflect::{DescriptorPool, DynamicMessage, ReflectMessage as _, Value};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -28,7 +28,7 @@ fn object(message: &DynamicMessage) -> String {
         if !message.has_field(&field) {
             continue;
         }
-        let text = value(&message.get_field(&field), &field.kind());
+        let text = value(&message.get_field(&field));
         let oneof = field.containing_oneof().filter(|oneof| !oneof.is_synthetic());
         parts.push(match oneof {
             None => format!("{}:{text}", string(field.name())),
@@ -51,7 +51,7 @@ fn camel(name: &str) -> String {
     text
 }
 
-fn value(value: &Value, kind: &Kind) -> String {
+fn value(value: &Value) -> String {
     match value {
         Value::Bool(value) => value.to_string(),
         Value::I32(value) | Value::EnumNumber(value) => value.to_string(),
@@ -64,7 +64,7 @@ fn value(value: &Value, kind: &Kind) -> String {
         Value::Bytes(bytes) => bytes_text(bytes),
         Value::Message(message) => object(message),
         Value::List(values) => {
-            let values: Vec<String> = values.iter().map(|one| self::value(one, kind)).collect();
+            let values: Vec<String> = values.iter().map(self::value).collect();
             format!("[{}]", values.join(","))
         }
         // etcd's messages have none.

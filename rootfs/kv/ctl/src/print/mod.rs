@@ -80,7 +80,7 @@ impl Context {
             Format::Simple => (forms.simple)(&mut text),
             Format::Fields => forms.fields.ok_or_else(|| unsupported("fields"))?(&mut text),
             Format::Table => {
-                text.0 = forms.table.ok_or_else(|| unsupported("table"))?().render().into_bytes()
+                text.0 = forms.table.ok_or_else(|| unsupported("table"))?().render().into_bytes();
             }
             Format::Json => text.line((forms.json)()?),
             Format::Protobuf => text.0 = forms.protobuf.ok_or_else(|| unsupported("protobuf"))?(),

@@ -19,6 +19,9 @@ pub(super) async fn get(context: &Context, matches: &ArgMatches) -> Done {
     if how.value_only && context.format() != Format::Simple {
         return Err(bad_args("print-value-only is only for `--write-out=simple`"));
     }
+    if request.count_only && context.format() != Format::Fields {
+        return Err(bad_args("--count-only is only for `--write-out=fields`"));
+    }
     let answer = context.client().await?.range(request).await?;
     context.show_get(&answer, how)
 }
