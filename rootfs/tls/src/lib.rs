@@ -26,5 +26,5 @@ pub fn provider() -> Arc<CryptoProvider> {
 /// [`rustls::Error`] when the provider has none of these versions.
 pub fn client(trust: &Trust) -> Result<ClientConfig, rustls::Error> {
     let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
-    Ok(builder.with_root_certificates(trust.store()).with_no_client_auth())
+    Ok(builder.with_root_certificates(trust.roots()).with_no_client_auth())
 }

@@ -81,7 +81,7 @@ impl Trust {
     }
 
     /// For a configuration of rustls.
-    pub(crate) fn store(&self) -> RootCertStore {
+    pub fn roots(&self) -> RootCertStore {
         match self {
             Self::Bundle { certificates, .. } => {
                 let mut store = RootCertStore::empty();
@@ -102,7 +102,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bundle");
         assert_eq!(Trust::at(&path).unwrap(), Trust::BuiltIn);
-        assert!(Trust::BuiltIn.store().len() > 50);
+        assert!(Trust::BuiltIn.roots().len() > 50);
         for text in ["", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             std::fs::write(&path, text).unwrap();
             assert!(matches!(Trust::at(&path), Err(TrustError::Empty(_))), "{text}");
