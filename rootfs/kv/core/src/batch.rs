@@ -1,7 +1,10 @@
 //! Commands into changes: one write transaction for as many as came together.
 
+use std::sync::Arc;
+
 use redb::ReadableTable;
 
+use crate::auth::{AuthChange, Caller, Policy};
 use crate::check;
 use crate::command::{Alarm, AlarmAction, Command};
 use crate::error::{Answer, At, Error, Refusal};
@@ -14,24 +17,38 @@ pub struct Batch<'t> {
     pub(crate) tables: Tables<'t>,
     pub(crate) meta: Meta,
     pub(crate) events: Vec<Event>,
+    pub(crate) policy: Arc<Policy>,
     /// For a record that is being put together.
     pub(crate) buffer: Vec<u8>,
 }
 
 impl Batch<'_> {
-    /// Applies the command at a place of the log. Indexes may leave gaps (entries that are
-    /// not for the store), but never go back.
+    /// Applies a command that nobody in particular has asked for, as [`Batch::apply_as`]. While
+    /// authentication is on, nobody may change keys, users or roles.
+    ///
+    /// # Errors
+    /// As [`Batch::apply_as`].
+    pub fn apply(&mut self, at: Position, command: &Command) -> Result<Reply, Error> {
+        self.apply_as(at, &Caller::default(), command)
+    }
+
+    /// Applies the command at a place of the log, if the caller may. Indexes may leave gaps
+    /// (entries that are not for the store), but never go back.
     ///
     /// # Errors
     /// [`Error::Replayed`], and what the database fails with; then the whole batch must be
     /// given up. A command that is refused is no error: the reply says so.
-    pub fn apply(&mut self, at: Position, command: &Command) -> Result<Reply, Error> {
+    pub fn apply_as(&mut self, at: Position, caller: &Caller, command: &Command) -> Result<Reply, Error> {
         if let Some(applied) = self.meta.applied
             && at.index <= applied.index
         {
             return Err(Error::Replayed { index: at.index, applied: applied.index });
         }
-        let result = self.outcome(command)?;
+        let lease_keys = |id| self.lease_keys(id);
+        let result = match self.policy.check(caller, command, &lease_keys)? {
+            Ok(()) => self.outcome(at, command)?,
+            Err(denial) => Err(denial.into()),
+        };
         self.meta.applied = Some(at);
         Ok(Reply { revision: self.meta.revision, result })
     }
@@ -56,7 +73,7 @@ impl Batch<'_> {
         Ok(entry.map(|value| bytes::Bytes::copy_from_slice(value.value())))
     }
 
-    fn outcome(&mut self, command: &Command) -> Answer<Outcome> {
+    fn outcome(&mut self, at: Position, command: &Command) -> Answer<Outcome> {
         match command {
             Command::Nothing => Ok(Ok(Outcome::Done)),
             Command::Put(put) => {
@@ -94,6 +111,7 @@ impl Batch<'_> {
                 Ok(Ok(Outcome::Done))
             }
             Command::Alarm { action, alarm } => Ok(Ok(Outcome::Alarms(self.alarm(*action, *alarm)?))),
+            Command::Auth(change) => Ok(self.change_policy(at, change)),
             Command::Side(entries) => {
                 let doing = "writing an entry of the server's";
                 for (key, value) in entries {
@@ -105,6 +123,19 @@ impl Batch<'_> {
                 Ok(Ok(Outcome::Done))
             }
         }
+    }
+
+    fn change_policy(&mut self, at: Position, change: &AuthChange) -> Result<Outcome, Refusal> {
+        let mut policy = Policy::clone(&self.policy);
+        if policy.change(change)? {
+            self.policy = Arc::new(policy);
+        }
+        Ok(match change {
+            AuthChange::Authenticate { token, .. } => {
+                Outcome::Authenticated { token: format!("{token}.{}", at.index) }
+            }
+            _ => Outcome::Done,
+        })
     }
 
     /// From here on nothing below `revision` can be read; what that frees is removed by

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use crate::auth::Denial;
+
 /// Why a command or a read was refused. The texts are etcd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -39,6 +41,9 @@ pub enum Refusal {
     /// More than [`crate::MAX_TTL_S`].
     #[error("too large lease TTL")]
     LeaseTtlTooLarge,
+    /// Users, roles and permissions.
+    #[error(transparent)]
+    Auth(#[from] Denial),
 }
 
 /// Why the database cannot go on.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, Durability, StorageBackend, TableHandle};
 
+use crate::auth::{self, Policy};
 use crate::batch::Batch;
 use crate::error::{At, Error};
 use crate::meta::{Meta, Position};
@@ -52,6 +53,7 @@ pub struct Sizes {
 pub struct State {
     pub(crate) database: Arc<Database>,
     pub(crate) meta: Meta,
+    pub(crate) policy: Arc<Policy>,
     file_bytes: Arc<AtomicU64>,
 }
 
@@ -89,7 +91,8 @@ impl State {
             .set_check_integrity_on_open(options.verify)
             .create_with_backend(backend)
             .at(doing)?;
-        Ok(Self { database: Arc::new(database), meta: Meta::default(), file_bytes })
+        let policy = Arc::default();
+        Ok(Self { database: Arc::new(database), meta: Meta::default(), policy, file_bytes })
     }
 
     /// Reads the numbers, or stamps a database that is new.
@@ -111,6 +114,7 @@ impl State {
         }
         let table = transaction.open_table(META).at(doing)?;
         self.meta = Meta::load(&table)?.ok_or(Error::NotAStore)?;
+        self.policy = Arc::new(auth::load_written(&transaction)?);
         Ok(())
     }
 
@@ -127,15 +131,20 @@ impl State {
         let doing = "committing";
         let mut transaction = self.database.begin_write().at(doing)?;
         transaction.set_durability(Durability::None).at(doing)?;
-        let (meta, result) = {
+        let (meta, policy, result) = {
             let tables = Tables::open(&transaction)?;
-            let mut batch = Batch { tables, meta: self.meta, events: Vec::new(), buffer: Vec::new() };
+            let policy = Arc::clone(&self.policy);
+            let mut batch = Batch { tables, meta: self.meta, policy, events: Vec::new(), buffer: Vec::new() };
             let result = run(&mut batch)?;
             batch.meta.save(&mut batch.tables.meta)?;
-            (batch.meta, result)
+            (batch.meta, batch.policy, result)
         };
+        if !Arc::ptr_eq(&policy, &self.policy) {
+            auth::save(&transaction, &self.policy, &policy)?;
+        }
         transaction.commit().at(doing)?;
         self.meta = meta;
+        self.policy = policy;
         Ok(result)
     }
 
@@ -172,6 +181,11 @@ impl State {
     /// The newest place in the log that was applied.
     pub fn applied(&self) -> Option<Position> {
         self.meta.applied
+    }
+
+    /// Users and roles.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
     }
 
     /// The newest revision; 1 for an empty store.

@@ -1,6 +1,8 @@
 //! What clients ask, from the wire into the state machine's own types, with etcd's
 //! answers to what cannot be asked.
 
+pub mod auth;
+
 use bytes::Bytes;
 use kv_api::Fault;
 use kv_api::etcdserverpb as pb;
@@ -112,7 +114,7 @@ fn compare(compare: pb::Compare) -> Result<Compare, Fault> {
 /// does not carry out.
 ///
 /// # Errors
-/// As [`txn`].
+/// As [`txn`]; for a hash of a password or a kind of permission that cannot be.
 pub fn command(change: Change) -> Result<Option<Command>, Fault> {
     Ok(Some(match change {
         Change::Put(request) => Command::Put(put(request)),
@@ -134,7 +136,7 @@ pub fn command(change: Change) -> Result<Option<Command>, Fault> {
             let alarm = Alarm { member: request.member_id, kind: request.alarm as u32 };
             Command::Alarm { action, alarm }
         }
-        _ => return Ok(None),
+        change => return Ok(auth::change(change)?.map(Command::Auth)),
     }))
 }
 
@@ -152,5 +154,6 @@ pub fn fault(refusal: Refusal) -> Fault {
         Refusal::LeaseNotFound => Fault::LeaseNotFound,
         Refusal::LeaseExists => Fault::LeaseExist,
         Refusal::LeaseTtlTooLarge => Fault::LeaseTtlTooLarge,
+        Refusal::Auth(denial) => auth::fault(denial),
     }
 }
