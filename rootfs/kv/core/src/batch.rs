@@ -64,6 +64,11 @@ impl Batch<'_> {
         self.meta.revision
     }
 
+    /// Users and roles after the commands up to here.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
+    }
+
     /// An entry that [`Command::Side`] has set.
     ///
     /// # Errors

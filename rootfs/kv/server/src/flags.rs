@@ -4,6 +4,9 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::auth::Settings;
 
 /// Flags that are served, and what etcd takes when they are not given.
 const FLAGS: &[(&str, &str)] = &[
@@ -16,6 +19,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("initial-cluster", ""),
     ("initial-cluster-state", "new"),
     ("initial-cluster-token", "etcd-cluster"),
+    ("auth-token", "simple"),
+    ("auth-token-ttl", "300"),
+    ("bcrypt-cost", "10"),
 ];
 
 /// What a member is started with.
@@ -33,6 +39,8 @@ pub struct Flags {
     pub peer_urls: Vec<String>,
     /// What tells clusters with the same addresses apart.
     pub token: String,
+    /// Tokens and hashes of passwords.
+    pub auth: Settings,
 }
 
 /// What is wrong with the command line.
@@ -172,7 +180,23 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
     }
     let token = get("initial-cluster-token");
-    Ok(Flags { name, data_dir: data_dir.into(), listen_client, advertise_client, peer_urls, token })
+    let auth = auth(&get)?;
+    Ok(Flags { name, data_dir: data_dir.into(), listen_client, advertise_client, peer_urls, token, auth })
+}
+
+fn auth(get: &impl Fn(&'static str) -> String) -> Result<Settings, Wrong> {
+    let wrong = |flag, why| Wrong::Value { flag, value: get(flag), why };
+    if get("auth-token") != "simple" {
+        return Err(wrong(
+            "auth-token",
+            "this version has simple tokens, and no jwt: leave it out, or say simple",
+        ));
+    }
+    let ttl_s = get("auth-token-ttl").parse::<u32>().ok().filter(|seconds| *seconds > 0);
+    let ttl_s = ttl_s.ok_or_else(|| wrong("auth-token-ttl", "it must be seconds, from 1 up"))?;
+    let cost = get("bcrypt-cost").parse().ok().filter(|cost| (4..=31).contains(cost));
+    let bcrypt_cost = cost.ok_or_else(|| wrong("bcrypt-cost", "it must be a number from 4 to 31"))?;
+    Ok(Settings { token_ttl: Duration::from_secs(ttl_s.into()), bcrypt_cost })
 }
 
 fn list(text: &str) -> Vec<String> {

@@ -6,11 +6,13 @@
 //! for the consensus to say that this member is up to date, and then takes a view of
 //! the state. Start at [`server::Server`].
 //!
+//! Who asks is found out by [`auth`]; who may is decided by the state.
 //! The services know the trait only. [`solo::Solo`] is a cluster of one; TLS,
-//! authentication, further members and the JSON gateway are not here yet.
+//! further members and the JSON gateway are not here yet.
 //! The library prints nothing and ends nothing: the program does.
 
 mod answer;
+pub mod auth;
 pub mod consensus;
 pub mod error;
 pub mod flags;

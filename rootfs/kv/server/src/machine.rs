@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use kv_api::kvpb;
-use kv_core::{Command, Options, Outcome, Position, Reply, Sizes, Source, State};
+use kv_core::{Caller, Command, Options, Outcome, Position, Refusal, Reply, Sizes, Source, State};
 use prost::Message as _;
 use tokio::sync::watch;
 
+use crate::auth::Auth;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::lessor::Lessor;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// When leases end.
     pub lessor: Arc<Lessor>,
+    /// Who may do what, and who has shown who they are.
+    pub auth: Arc<Auth>,
     /// Sizes after the newest batch.
     pub sizes: watch::Receiver<Sizes>,
     /// The revision up to which what was compacted is removed.
@@ -64,6 +67,7 @@ impl Machine {
             source: state.source(),
             hub: Arc::new(Hub::new(state.revision())),
             lessor: Arc::new(lessor),
+            auth: Arc::new(Auth::new(state.policy())),
             sizes: read_sizes,
             swept: read_swept,
             no_space: Arc::new(AtomicBool::new(view.alarms()?.iter().any(|alarm| alarm.kind == NO_SPACE))),
@@ -89,18 +93,24 @@ impl Machine {
     pub fn apply(&mut self, entries: &[(Position, Bytes)]) -> Result<Vec<Reply>, Error> {
         let mut commands = Vec::with_capacity(entries.len());
         for (at, payload) in entries {
-            commands.push((*at, decode(at.index, payload)?));
+            let (caller, command) = decode(at.index, payload)?;
+            commands.push((*at, caller, command));
         }
         let (replies, events) = self.state.batch(|batch| {
             let mut replies = Vec::with_capacity(commands.len());
-            for (at, command) in &commands {
-                replies.push(batch.apply(*at, command)?);
+            for (at, caller, command) in &commands {
+                replies.push(batch.apply_as(*at, caller, command)?);
             }
+            // Before anything can be read or is told that comes after it.
+            self.shared.auth.publish(batch.policy());
             Ok::<_, Error>((replies, batch.take_events()))
         })?;
-        for ((_, command), reply) in commands.iter().zip(&replies) {
+        for ((_, _, command), reply) in commands.iter().zip(&replies) {
             match (command, &reply.result) {
-                (Command::LeaseRevoke { id }, _) => self.shared.lessor.revoked(*id),
+                (Command::Auth(change), result) => self.shared.auth.follow(change, result),
+                (Command::LeaseRevoke { id }, Ok(_) | Err(Refusal::LeaseNotFound)) => {
+                    self.shared.lessor.revoked(*id)
+                }
                 (_, Ok(Outcome::LeaseGrant { id, ttl_s })) => self.shared.lessor.granted(*id, *ttl_s),
                 (Command::Alarm { .. }, Ok(_)) => {
                     let alarms = self.state.view()?.alarms()?;
@@ -110,6 +120,9 @@ impl Machine {
                 (Command::Compact { .. }, Ok(_)) => self.sweeping = true,
                 _ => {}
             }
+        }
+        if let Some((at, _, _)) = commands.last() {
+            self.shared.auth.applied(at.index);
         }
         self.shared.hub.publish(self.state.revision(), &events);
         // Nobody may be looking.
@@ -140,12 +153,14 @@ impl Machine {
 }
 
 /// An entry without payload is the log's own.
-fn decode(index: u64, payload: &Bytes) -> Result<Command, Error> {
+fn decode(index: u64, payload: &Bytes) -> Result<(Caller, Command), Error> {
     if payload.is_empty() {
-        return Ok(Command::Nothing);
+        return Ok((Caller::default(), Command::Nothing));
     }
     let unknown = || Error::Entry { index };
     let command = kvpb::Command::decode(payload.clone()).map_err(|_| unknown())?;
     let change = command.change.ok_or_else(unknown)?;
-    wire::command(change).map_err(|_| unknown())?.ok_or_else(unknown)
+    let caller = command.header.map(|header| Caller { user: header.user, revision: header.auth_revision });
+    let command = wire::command(change).map_err(|_| unknown())?.ok_or_else(unknown)?;
+    Ok((caller.unwrap_or_default(), command))
 }

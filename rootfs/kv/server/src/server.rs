@@ -47,6 +47,7 @@ impl Server {
         let opened = tokio::task::spawn_blocking(move || Solo::open(&folder, cluster, id)).await;
         let doing = || "finish opening the data directory".to_owned();
         let (solo, shared) = opened.map_err(|error| Error::Io { doing: doing(), source: error.into() })??;
+        shared.auth.set(flags.auth);
         let solo = Arc::new(solo);
         let member = Member {
             consensus: Arc::clone(&solo) as _,

@@ -19,9 +19,10 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        if request.into_inner().linearizable {
+        if request.get_ref().linearizable {
             self.0.consensus.read_barrier().await?;
         }
+        self.0.check_known(&request).await?;
         let identity = &self.0.identity;
         let member = pb::Member {
             id: identity.member,
@@ -36,29 +37,33 @@ impl pb::cluster_server::Cluster for Cluster {
 
     async fn member_add(
         &self,
-        _: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        self.0.check_admin(&request).await?;
         Err(not_yet())
     }
 
     async fn member_remove(
         &self,
-        _: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        self.0.check_admin(&request).await?;
         Err(not_yet())
     }
 
     async fn member_update(
         &self,
-        _: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        self.0.check_admin(&request).await?;
         Err(not_yet())
     }
 
     async fn member_promote(
         &self,
-        _: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        self.0.check_admin(&request).await?;
         Err(not_yet())
     }
 }

@@ -10,6 +10,8 @@ use kv_core::{MAX_TTL_S, Outcome};
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::Credentials;
+use crate::auth::gate::Access;
 use crate::lessor::MIN_TTL_S;
 use crate::member::{Member, blocking, mixed_up};
 
@@ -22,7 +24,8 @@ pub async fn expire(member: Member) {
     loop {
         for id in member.shared.lessor.due().await {
             // One that cannot be revoked now comes again.
-            let _ = member.change(Change::LeaseRevoke(pb::LeaseRevokeRequest { id })).await;
+            let revoke = Change::LeaseRevoke(pb::LeaseRevokeRequest { id });
+            let _ = member.change_as(member.own_caller(), revoke).await;
         }
     }
 }
@@ -38,6 +41,7 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let caller = self.0.check_known(&request).await?;
         let mut request = request.into_inner();
         if request.ttl > MAX_TTL_S {
             return Err(Fault::LeaseTtlTooLarge.into());
@@ -47,7 +51,7 @@ impl pb::lease_server::Lease for Lease {
         if request.id == 0 {
             request.id = random_id();
         }
-        let (revision, outcome) = self.0.change(Change::LeaseGrant(request)).await?;
+        let (revision, outcome) = self.0.change_as(caller, Change::LeaseGrant(request)).await?;
         let Outcome::LeaseGrant { id, ttl_s } = outcome else { return Err(mixed_up()) };
         let header = Some(self.0.header(revision));
         Ok(Response::new(pb::LeaseGrantResponse { header, id, ttl: ttl_s, error: String::new() }))
@@ -57,7 +61,8 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let (revision, _) = self.0.change(Change::LeaseRevoke(request.into_inner())).await?;
+        let caller = self.0.check_known(&request).await?;
+        let (revision, _) = self.0.change_as(caller, Change::LeaseRevoke(request.into_inner())).await?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: Some(self.0.header(revision)) }))
     }
 
@@ -69,10 +74,16 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let member = self.0.clone();
-        let answers = request.into_inner().map(move |request| {
-            let id = request?.id;
-            let ttl = member.shared.lessor.keep_alive(id).unwrap_or(0);
-            Ok(pb::LeaseKeepAliveResponse { header: Some(member.header_now()), id, ttl })
+        let credentials = Credentials::of(&request);
+        let answers = request.into_inner().then(move |request| {
+            let (member, credentials) = (member.clone(), credentials.clone());
+            async move {
+                let id = request?.id;
+                let caller = member.known_caller(&credentials).await?;
+                member.check_leases(&caller, vec![id], Access::Write).await?;
+                let ttl = member.shared.lessor.keep_alive(id).unwrap_or(0);
+                Ok(pb::LeaseKeepAliveResponse { header: Some(member.header_now()), id, ttl })
+            }
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -81,9 +92,14 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        let credentials = Credentials::of(&request);
         let request = request.into_inner();
         let id = request.id;
         let view = self.0.view(false).await?;
+        let caller = self.0.known_caller(&credentials).await?;
+        if request.keys {
+            self.0.check_leases(&caller, vec![id], Access::Read).await?;
+        }
         let mut response = pb::LeaseTimeToLiveResponse {
             header: Some(self.0.header_now()),
             id,
@@ -102,10 +118,13 @@ impl pb::lease_server::Lease for Lease {
 
     async fn lease_leases(
         &self,
-        _: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         self.0.consensus.read_barrier().await?;
-        let leases = self.0.shared.lessor.all().into_iter().map(|id| pb::LeaseStatus { id }).collect();
+        let caller = self.0.check_known(&request).await?;
+        let leases = self.0.shared.lessor.all();
+        self.0.check_leases(&caller, leases.clone(), Access::Read).await?;
+        let leases = leases.into_iter().map(|id| pb::LeaseStatus { id }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.0.header_now()), leases }))
     }
 }

@@ -1,5 +1,6 @@
 //! etcd's services, each on a [`crate::member::Member`].
 
+mod auth;
 mod cluster;
 mod health;
 mod kv;
@@ -8,6 +9,7 @@ mod maintenance;
 mod watch;
 
 use axum::routing::get;
+use kv_api::etcdserverpb::auth_server::AuthServer;
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -32,6 +34,7 @@ pub fn routes(member: &Member) -> Routes {
     let routes = Routes::new(kv)
         .add_service(watch)
         .add_service(lease)
+        .add_service(AuthServer::new(auth::Auth(member.clone())))
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))
         .add_service(MaintenanceServer::new(maintenance::Maintenance(member.clone())))
         .add_service(HealthServer::new(health::Health(member.clone())));

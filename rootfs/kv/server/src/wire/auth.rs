@@ -104,3 +104,9 @@ pub fn fault(denial: Denial) -> Fault {
         Denial::AuthOldRevision => Fault::AuthOldRevision,
     }
 }
+
+/// What the role `root` may, as etcd tells it.
+pub fn everything() -> authpb::Permission {
+    let perm_type = authpb::permission::Type::Readwrite.into();
+    authpb::Permission { perm_type, key: Bytes::new(), range_end: Bytes::from_static(&[0]) }
+}
