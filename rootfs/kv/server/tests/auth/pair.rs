@@ -57,12 +57,17 @@ impl Server {
         Self { child, _folder: folder, client }
     }
 
-    /// Does a step: words, and behind `<<` what stdin has, a blank being a new line.
+    /// Without its scheme: with it, this etcdctl asks single members under a name that is none.
+    fn endpoint(&self) -> &str {
+        self.client.trim_start_matches("http://")
+    }
+
+    /// Does a step: words, and behind `<<` what stdin has, where `\n` is a new line.
     fn step(&self, line: &str) -> String {
         let (words, stdin) = line.split_once(" << ").unwrap_or((line, ""));
         let mut child = clean(Path::new("etcdctl"))
             .env("ETCDCTL_API", "3")
-            .arg(format!("--endpoints={}", self.client))
+            .arg(format!("--endpoints={}", self.endpoint()))
             .args(words.split(' '))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -71,7 +76,7 @@ impl Server {
             .expect("etcdctl does not start; apt-get install etcd-client");
         let mut input = child.stdin.take().unwrap();
         // A command that reads nothing has closed it.
-        let _ = input.write_all(format!("{}\n", stdin.replace(' ', "\n")).as_bytes());
+        let _ = input.write_all(format!("{}\n", stdin.replace("\\n", "\n")).as_bytes());
         drop(input);
         let output = child.wait_with_output().unwrap();
         let mut said = format!("[{:?}] ", output.status.code());
@@ -82,7 +87,7 @@ impl Server {
                 writeln!(said, "stderr: {line}").unwrap();
             }
         }
-        said
+        said.replace(self.endpoint(), "SERVER")
     }
 }
 
