@@ -252,6 +252,7 @@ mod tests {
         let flags = served("", &[]);
         assert_eq!(flags.data_dir, PathBuf::from("default.etcd"));
         assert_eq!(flags.listen_client, ["127.0.0.1:2379".parse().unwrap()]);
+        assert_eq!(flags.auth, Settings::default());
     }
 
     #[test]
@@ -274,6 +275,9 @@ mod tests {
             ("--listen-client-urls http://127.0.0.1", "it must end with a port"),
             ("--initial-cluster default=http://localhost:2380,b=http://localhost:1", "a cluster of one"),
             ("--initial-cluster-state existing", "cannot join"),
+            ("--auth-token jwt,pub-key=a,priv-key=b,sign-method=RS256", "and no jwt"),
+            ("--auth-token-ttl 0", "from 1 up"),
+            ("--bcrypt-cost 3", "from 4 to 31"),
         ];
         for (words, reason) in cases {
             let error = read(words, &[]).unwrap_err().to_string();

@@ -109,7 +109,7 @@ impl Machine {
             match (command, &reply.result) {
                 (Command::Auth(change), result) => self.shared.auth.follow(change, result),
                 (Command::LeaseRevoke { id }, Ok(_) | Err(Refusal::LeaseNotFound)) => {
-                    self.shared.lessor.revoked(*id)
+                    self.shared.lessor.revoked(*id);
                 }
                 (_, Ok(Outcome::LeaseGrant { id, ttl_s })) => self.shared.lessor.granted(*id, *ttl_s),
                 (Command::Alarm { .. }, Ok(_)) => {

@@ -114,3 +114,60 @@ impl Member {
         checked.await?.map_err(deny)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kv_api::etcdserverpb as pb;
+    use kv_api::kvpb::command::Change;
+
+    use super::*;
+    use crate::auth::CommonName;
+    use crate::identity::Identity;
+    use crate::solo::Solo;
+
+    fn enabling() -> [Change; 4] {
+        let add = |name: &str| pb::AuthUserAddRequest { name: name.into(), ..Default::default() };
+        let root = pb::AuthUserGrantRoleRequest { user: "root".into(), role: "root".into() };
+        [
+            Change::AuthUserAdd(add("root")),
+            Change::AuthUserAdd(add("cert")),
+            Change::AuthUserGrantRole(root),
+            Change::AuthEnable(pb::AuthEnableRequest {}),
+        ]
+    }
+
+    #[tokio::test]
+    async fn a_certificates_name_is_a_user_and_a_token_comes_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let (solo, shared) = Solo::open(folder.path(), 1, 2).unwrap();
+        let solo = Arc::new(solo);
+        let identity = Arc::new(Identity::of_one("m", &[], "t"));
+        let client_urls = Arc::from([]);
+        let member = Member { consensus: Arc::clone(&solo) as _, shared, identity, client_urls };
+        let mut credentials = Credentials { token: None, common_name: Some(CommonName("cert".into())) };
+        assert_eq!(member.caller(&credentials).await.unwrap(), Caller::default(), "it does not matter yet");
+        for change in enabling() {
+            member.change(change).await.unwrap();
+        }
+        let revision = member.shared.auth.policy().revision();
+        let caller = Caller { user: "cert".to_owned(), revision };
+        assert_eq!(member.caller(&credentials).await.unwrap(), caller);
+        credentials.token = Some("abc.1".to_owned());
+        let refused = member.caller(&credentials).await.unwrap_err();
+        assert_eq!(refused.message(), Fault::InvalidAuthToken.text());
+        let mut request = Request::new(());
+        assert_eq!(member.check_known(&request).await.unwrap_err().message(), Fault::UserEmpty.text());
+        request.extensions_mut().insert(CommonName("cert".into()));
+        assert_eq!(member.check_known(&request).await.unwrap(), caller);
+        assert_eq!(member.check_admin(&request).await.unwrap_err().message(), Fault::PermissionDenied.text());
+        request.extensions_mut().insert(CommonName("root".into()));
+        assert_eq!(member.check_admin(&request).await.unwrap().user, "root");
+        // The member's own changes are root's.
+        let own = member.change_as(member.own_caller(), Change::AuthDisable(pb::AuthDisableRequest {})).await;
+        own.unwrap();
+        drop(member);
+        tokio::task::spawn_blocking(move || solo.close()).await.unwrap().unwrap();
+    }
+}

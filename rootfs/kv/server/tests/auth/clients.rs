@@ -124,7 +124,7 @@ impl Member {
     }
 
     pub fn with_token(&self, token: &str) -> Client {
-        self.client(Some(token.to_owned()))
+        self.client(Some(token))
     }
 
     pub async fn log_in(&self, name: &str, password: &str) -> Client {
@@ -132,16 +132,15 @@ impl Member {
         self.with_token(&token)
     }
 
-    fn client(&self, token: Option<String>) -> Client {
-        let wire =
-            |token: &Option<String>| InterceptedService::new(self.channel.clone(), Token(token.clone()));
+    fn client(&self, token: Option<&str>) -> Client {
+        let wire = || InterceptedService::new(self.channel.clone(), Token(token.map(str::to_owned)));
         Client {
-            kv: KvClient::new(wire(&token)),
-            auth: AuthClient::new(wire(&token)),
-            lease: LeaseClient::new(wire(&token)),
-            watch: WatchClient::new(wire(&token)),
-            maintenance: MaintenanceClient::new(wire(&token)),
-            cluster: ClusterClient::new(wire(&token)),
+            kv: KvClient::new(wire()),
+            auth: AuthClient::new(wire()),
+            lease: LeaseClient::new(wire()),
+            watch: WatchClient::new(wire()),
+            maintenance: MaintenanceClient::new(wire()),
+            cluster: ClusterClient::new(wire()),
         }
     }
 

@@ -170,8 +170,8 @@ pub(crate) struct Difference {
 }
 
 const UNMAPPED: &str = "etcd 3.4's maintenance leaves this error without its code and text; 3.5 does not";
-const OPEN: &str = "etcd lets everybody do this up to 3.4.41 (3.5.27, 3.6.8), and asks who it is since";
-const ROOTS: &str = "etcd lets everybody do this up to 3.4.41 (3.5.27, 3.6.8), and root alone since";
+const OPEN: &str = "etcd lets everybody do this before CVE-2026-33413 was mended (3.4.42, 3.5.28, 3.6.9)";
+const ROOTS: &str = "etcd lets everybody do this before CVE-2026-33413 was mended; root alone since";
 
 /// What differs.
 pub(crate) const DIFFERENCES: &[Difference] = &[
