@@ -1,7 +1,10 @@
 //! Commands into changes: one write transaction for as many as came together.
 
+use std::sync::Arc;
+
 use redb::{ReadableTable, ReadableTableMetadata as _};
 
+use crate::auth::{AuthChange, Caller, Policy};
 use crate::check;
 use crate::command::{Alarm, AlarmAction, Command};
 use crate::error::{Answer, At, Error, Refusal};
@@ -18,24 +21,38 @@ pub struct Batch<'t> {
     pub(crate) tables: Tables<'t>,
     pub(crate) meta: Meta,
     pub(crate) events: Vec<Event>,
+    pub(crate) policy: Arc<Policy>,
     /// For a record that is being put together.
     pub(crate) buffer: Vec<u8>,
 }
 
 impl Batch<'_> {
-    /// Applies the command at a place of the log. Indexes may leave gaps (entries that are
-    /// not for the store), but never go back.
+    /// Applies a command that nobody in particular has asked for, as [`Batch::apply_as`]. While
+    /// authentication is on, nobody may change keys, users or roles.
+    ///
+    /// # Errors
+    /// As [`Batch::apply_as`].
+    pub fn apply(&mut self, at: Position, command: &Command) -> Result<Reply, Error> {
+        self.apply_as(at, &Caller::default(), command)
+    }
+
+    /// Applies the command at a place of the log, if the caller may. Indexes may leave gaps
+    /// (entries that are not for the store), but never go back.
     ///
     /// # Errors
     /// [`Error::Replayed`], and what the database fails with; then the whole batch must be
     /// given up. A command that is refused is no error: the reply says so.
-    pub fn apply(&mut self, at: Position, command: &Command) -> Result<Reply, Error> {
+    pub fn apply_as(&mut self, at: Position, caller: &Caller, command: &Command) -> Result<Reply, Error> {
         if let Some(applied) = self.meta.applied
             && at.index <= applied.index
         {
             return Err(Error::Replayed { index: at.index, applied: applied.index });
         }
-        let result = self.outcome(command)?;
+        let lease_keys = |id| self.lease_keys(id);
+        let result = match self.policy.check(caller, command, &lease_keys)? {
+            Ok(()) => self.outcome(at, command)?,
+            Err(denial) => Err(denial.into()),
+        };
         self.meta.applied = Some(at);
         Ok(Reply { revision: self.meta.revision, result })
     }
@@ -49,6 +66,11 @@ impl Batch<'_> {
     /// The revision after the commands up to here.
     pub fn revision(&self) -> i64 {
         self.meta.revision
+    }
+
+    /// Users and roles after the commands up to here.
+    pub fn policy(&self) -> &Arc<Policy> {
+        &self.policy
     }
 
     /// An entry that [`Command::Side`] has set.
@@ -74,7 +96,7 @@ impl Batch<'_> {
         Ok(())
     }
 
-    fn outcome(&mut self, command: &Command) -> Answer<Outcome> {
+    fn outcome(&mut self, at: Position, command: &Command) -> Answer<Outcome> {
         if let Err(refusal) = self.check_alarms(command)? {
             return Ok(Err(refusal));
         }
@@ -115,6 +137,7 @@ impl Batch<'_> {
                 Ok(Ok(Outcome::Done))
             }
             Command::Alarm { action, alarm } => Ok(Ok(Outcome::Alarms(self.alarm(*action, *alarm)?))),
+            Command::Auth(change) => Ok(self.change_policy(at, change)),
             Command::Side(entries) => {
                 let doing = "writing an entry of the server's";
                 for (key, value) in entries {
@@ -153,6 +176,19 @@ impl Batch<'_> {
             () if changes && is_raised(CORRUPT) => Err(Refusal::Corrupt),
             () if grows && is_raised(NO_SPACE) => Err(Refusal::NoSpace),
             () => Ok(()),
+        })
+    }
+
+    fn change_policy(&mut self, at: Position, change: &AuthChange) -> Result<Outcome, Refusal> {
+        let mut policy = Policy::clone(&self.policy);
+        if policy.change(change)? {
+            self.policy = Arc::new(policy);
+        }
+        Ok(match change {
+            AuthChange::Authenticate { token, .. } => {
+                Outcome::Authenticated { token: format!("{token}.{}", at.index) }
+            }
+            _ => Outcome::Done,
         })
     }
 

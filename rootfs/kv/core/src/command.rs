@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::auth::AuthChange;
+
 /// One entry of the log: a change that all members make in the same order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
@@ -39,8 +41,9 @@ pub enum Command {
         /// Which alarm; `Get` lists those of all members, and with a kind of 0 those of all kinds.
         alarm: Alarm,
     },
-    /// Sets (`Some`) or removes (`None`) entries of the server's own: members, users,
-    /// roles. They are in the same transaction and snapshot as the keys, and have no revision.
+    /// Changes users, roles, and whether they count.
+    Auth(AuthChange),
+    /// Sets (`Some`) or removes (`None`) entries of the server's own, such as members. They are in the same transaction and snapshot as the keys, and have no revision.
     Side(Vec<(Bytes, Option<Bytes>)>),
 }
 

@@ -6,8 +6,9 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
-use redb::StorageBackend;
+use redb::{StorageBackend, WriteTransaction};
 
+use crate::auth;
 use crate::error::{At, Error};
 use crate::meta::Meta;
 use crate::place::{self, Open};
@@ -75,8 +76,14 @@ fn copy(view: &View, backend: impl StorageBackend, options: crate::Options) -> R
     {
         let mut tables = Tables::open(&transaction)?;
         Meta::stamp(&mut tables.meta)?;
-        let mut into =
-            Into { tables: &mut tables, buffer: Vec::new(), begun: false, entries: 0, failed: None };
+        let mut into = Into {
+            transaction: &transaction,
+            tables: &mut tables,
+            buffer: Vec::new(),
+            begun: false,
+            entries: 0,
+            failed: None,
+        };
         let copied = view.snapshot_to(&mut into);
         if let Some(error) = into.failed {
             return Err(error);
@@ -84,6 +91,7 @@ fn copy(view: &View, backend: impl StorageBackend, options: crate::Options) -> R
         copied?;
         state.meta = Meta::load(&tables.meta)?.ok_or(Error::NotAStore)?;
     }
+    state.policy = Arc::new(auth::load_written(&transaction)?);
     State::commit_durable(transaction)?;
     state.trim()?;
     Ok(state)
@@ -105,6 +113,7 @@ const CHUNK_HEAD_BYTES: usize = 8;
 
 /// Takes a snapshot as it is written.
 struct Into<'a, 't> {
+    transaction: &'t WriteTransaction,
     tables: &'a mut Tables<'t>,
     buffer: Vec<u8>,
     begun: bool,
@@ -124,7 +133,7 @@ impl Into<'_, '_> {
             && let Some(length) = head.first_chunk().map(|length| u32::from_le_bytes(*length) as usize)
             && let Some(chunk) = rest.get(..length)
         {
-            chunk_into(self.tables, chunk, &mut self.entries, 0)?;
+            chunk_into(self.transaction, self.tables, chunk, (&mut self.entries, 0))?;
             self.buffer.drain(..CHUNK_HEAD_BYTES + length);
         }
         Ok(())

@@ -3,6 +3,8 @@
 
 use std::io;
 
+use crate::auth::Denial;
+
 /// Why a command or a read was refused. The texts are etcd's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
@@ -45,6 +47,9 @@ pub enum Refusal {
     /// An alarm says that members do not agree.
     #[error("corrupt cluster")]
     Corrupt,
+    /// Users, roles and permissions.
+    #[error(transparent)]
+    Auth(#[from] Denial),
 }
 
 /// Why the database cannot go on.

@@ -67,6 +67,44 @@ impl View {
         Ok(Ok(KeyValueHash { hash, compact_revision: compacted, revision }))
     }
 
+    /// The hash of the newest keys, and behind it of all else that members have in common: leases,
+    /// alarms, the server's entries, users and roles. It is ours alone: etcd's `Hash` is one of pages.
+    ///
+    /// # Errors
+    /// What the database fails with.
+    pub fn hash_all(&self) -> Answer<KeyValueHash> {
+        let mut all = match self.hash(0)? {
+            Ok(keys) => keys,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let mut add = |parts: &[&[u8]]| {
+            for part in parts {
+                all.hash = crc32c::crc32c_append(all.hash, &(part.len() as u64).to_le_bytes());
+                all.hash = crc32c::crc32c_append(all.hash, part);
+            }
+        };
+        for lease in self.leases()? {
+            add(&[
+                b"lease",
+                &lease.id.to_le_bytes(),
+                &lease.ttl_s.to_le_bytes(),
+                &lease.remaining_s.to_le_bytes(),
+            ]);
+        }
+        for alarm in self.alarms()? {
+            add(&[b"alarm", &alarm.member.to_le_bytes(), &alarm.kind.to_le_bytes()]);
+        }
+        for (key, value) in self.side_all(&[])? {
+            add(&[b"side", &key, &value]);
+        }
+        for (table, entries) in self.policy()?.entries().iter().enumerate() {
+            for (key, value) in entries {
+                add(&[b"auth", &[table as u8], key.as_bytes(), value]);
+            }
+        }
+        Ok(Ok(all))
+    }
+
     fn any_at(&self, revision: i64) -> Result<bool, Error> {
         let mut any = false;
         let all = Span { start: &[], end: End::Open };

@@ -48,11 +48,8 @@ impl Batch<'_> {
         Ok(Ok(Outcome::LeaseGrant { id, ttl_s }))
     }
 
-    /// Ends a lease and deletes its keys, by key, at one revision.
-    pub(crate) fn revoke(&mut self, id: i64) -> Answer<Outcome> {
-        if self.tables.leases.remove(id).at(DOING)?.is_none() {
-            return Ok(Err(Refusal::LeaseNotFound));
-        }
+    /// The keys that hang on a lease, by key.
+    pub(crate) fn lease_keys(&self, id: i64) -> Result<Vec<Bytes>, Error> {
         let mut keys = Vec::new();
         for entry in self.tables.lease_keys.range((id, [].as_slice())..).at(DOING)? {
             let (key, _) = entry.at(DOING)?;
@@ -62,6 +59,15 @@ impl Batch<'_> {
             }
             keys.push(Bytes::copy_from_slice(key));
         }
+        Ok(keys)
+    }
+
+    /// Ends a lease and deletes its keys, by key, at one revision.
+    pub(crate) fn revoke(&mut self, id: i64) -> Answer<Outcome> {
+        if self.tables.leases.remove(id).at(DOING)?.is_none() {
+            return Ok(Err(Refusal::LeaseNotFound));
+        }
+        let keys = self.lease_keys(id)?;
         let mut work = self.work();
         for key in keys {
             self.delete(&mut work, key)?;

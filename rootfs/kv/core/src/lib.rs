@@ -5,8 +5,8 @@
 //! in it, replies and events come out, and every member that was given the same
 //! commands answers the same and has the same [`View::hash`]. It has no clock (a
 //! lease ends when a command says so), no network, no thread and no randomness.
-//! It knows neither Raft nor gRPC nor who may do what: the server maps the wire to
-//! [`Command`] and decides that before.
+//! It knows neither Raft nor gRPC: the server maps the wire to [`Command`]. Who may do what
+//! ([`Policy`]) is decided here when a command is applied, by whom the server says has asked.
 //!
 //! An entry counts once the log has it on disk, so [`State::batch`] commits
 //! without waiting for the disk; [`State::make_durable`] writes all of it down
@@ -16,6 +16,7 @@
 //! [`View`] (how they are read). The tables are described in docs/FORMATS.md, "The
 //! store's database".
 
+mod auth;
 mod batch;
 mod changes;
 mod check;
@@ -38,6 +39,7 @@ mod txn;
 mod view;
 mod write;
 
+pub use auth::{AuthChange, Caller, Denial, Permission, PermissionKind, Policy, ROOT, Role, User};
 pub use batch::Batch;
 pub use changes::Changes;
 pub use check::{check_delete, check_put, check_range, check_txn};

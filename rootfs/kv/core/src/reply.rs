@@ -34,7 +34,7 @@ pub struct Reply {
 /// What came of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Of [`crate::Command::Nothing`], `Side`, `LeaseCheckpoint`, `LeaseRevoke` and `Compact`.
+    /// Of [`crate::Command::Nothing`], `Auth`, `Side`, `LeaseCheckpoint`, `LeaseRevoke` and `Compact`.
     Done,
     /// Of a put.
     Put(PutReply),
@@ -48,6 +48,11 @@ pub enum Outcome {
         id: i64,
         /// Seconds that it lives without being kept alive.
         ttl_s: i64,
+    },
+    /// Who was let in by [`crate::AuthChange::Authenticate`].
+    Authenticated {
+        /// The token.
+        token: String,
     },
     /// The alarms that were listed, raised or lowered.
     Alarms(Vec<Alarm>),

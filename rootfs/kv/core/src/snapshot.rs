@@ -5,9 +5,11 @@
 
 use std::io::{self, Read, Write};
 use std::path::Path;
+use std::sync::Arc;
 
-use redb::{ReadableDatabase, StorageBackend};
+use redb::{ReadableDatabase, StorageBackend, WriteTransaction};
 
+use crate::auth;
 use crate::error::{At, Error};
 use crate::meta::{FORMAT, Meta};
 use crate::place;
@@ -33,6 +35,9 @@ const LEASE_KEYS: u8 = 5;
 const ALARMS: u8 = 6;
 const SIDE: u8 = 7;
 const STATE: u8 = 8;
+/// `auth`, and behind it `auth_users` and `auth_roles`.
+const AUTH: u8 = 9;
+const AUTH_LAST: u8 = 11;
 const END: u8 = 0;
 
 impl View {
@@ -75,6 +80,11 @@ impl View {
         for (key, value) in self.side_all(&[])? {
             out.entry(SIDE, &key, &value)?;
         }
+        for (table, entries) in (AUTH..).zip(self.policy()?.entries()) {
+            for (key, value) in entries {
+                out.entry(table, key.as_bytes(), &value)?;
+            }
+        }
         out.end()
     }
 }
@@ -100,9 +110,10 @@ impl State {
         let transaction = state.place.database().begin_write().at(RESTORING)?;
         {
             let mut tables = Tables::open(&transaction)?;
-            fill(&mut tables, reader)?;
+            fill(&transaction, &mut tables, reader)?;
             state.meta = Meta::load(&tables.meta)?.ok_or(Error::NotAStore)?;
         }
+        state.policy = Arc::new(auth::load_written(&transaction)?);
         Self::commit_durable(transaction)?;
         Ok(state)
     }
@@ -180,7 +191,11 @@ fn writing(source: io::Error) -> Error {
 }
 
 /// Reads a whole snapshot into empty tables.
-fn fill(tables: &mut Tables<'_>, reader: &mut impl Read) -> Result<(), Error> {
+fn fill(
+    transaction: &WriteTransaction,
+    tables: &mut Tables<'_>,
+    reader: &mut impl Read,
+) -> Result<(), Error> {
     let mut head = [0; 12];
     let mut offset = 0;
     read(reader, &mut head, offset)?;
@@ -215,7 +230,7 @@ fn fill(tables: &mut Tables<'_>, reader: &mut impl Read) -> Result<(), Error> {
         if crc != u32::from_le_bytes(rest) {
             return Err(Error::SnapshotDamaged { offset, what: "a chunk's checksum" });
         }
-        if chunk_into(tables, &chunk, &mut entries, offset)? {
+        if chunk_into(transaction, tables, &chunk, (&mut entries, offset))? {
             return Ok(());
         }
         offset += 8 + u64::from(length);
@@ -224,10 +239,10 @@ fn fill(tables: &mut Tables<'_>, reader: &mut impl Read) -> Result<(), Error> {
 
 /// Takes a chunk's entries; `true` if it was the last.
 pub(crate) fn chunk_into(
+    transaction: &WriteTransaction,
     tables: &mut Tables<'_>,
     chunk: &[u8],
-    entries: &mut u64,
-    offset: u64,
+    (entries, offset): (&mut u64, u64),
 ) -> Result<bool, Error> {
     let mut at = 0;
     while at < chunk.len() {
@@ -243,7 +258,11 @@ pub(crate) fn chunk_into(
         }
         let key = field(chunk, &mut to).ok_or_else(|| damaged("an entry's key"))?;
         let value = field(chunk, &mut to).ok_or_else(|| damaged("an entry's value"))?;
-        if !entry_into(tables, table, key, value)? {
+        let taken = match table {
+            AUTH..=AUTH_LAST => auth::restore(transaction, table - AUTH, key, value)?,
+            table => entry_into(tables, table, key, value)?,
+        };
+        if !taken {
             return Err(damaged("an entry's form"));
         }
         *entries += 1;

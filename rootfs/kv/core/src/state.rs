@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Durability, StorageBackend, TableHandle};
 
+use crate::auth::{self, Policy};
 use crate::batch::Batch;
 use crate::error::{At, Error};
 use crate::meta::{Meta, Position};
@@ -53,6 +54,7 @@ pub struct Sizes {
 pub struct State {
     pub(crate) place: Arc<Place>,
     pub(crate) meta: Meta,
+    pub(crate) policy: Arc<Policy>,
 }
 
 impl Debug for State {
@@ -95,7 +97,7 @@ impl State {
             .create_with_backend(backend)
             .at(doing)?;
         let place = Place::new(Open { database: Arc::new(database), file_bytes, path: None }, options);
-        Ok(Self { place: Arc::new(place), meta: Meta::default() })
+        Ok(Self { place: Arc::new(place), meta: Meta::default(), policy: Arc::default() })
     }
 
     /// Reads the numbers, or stamps a database that is new.
@@ -117,6 +119,7 @@ impl State {
         }
         let table = transaction.open_table(META).at(doing)?;
         self.meta = Meta::load(&table)?.ok_or(Error::NotAStore)?;
+        self.policy = Arc::new(auth::load_written(&transaction)?);
         Ok(())
     }
 
@@ -134,15 +137,20 @@ impl State {
         let _writing = self.place.writing()?;
         let mut transaction = self.place.database().begin_write().at(doing)?;
         transaction.set_durability(Durability::None).at(doing)?;
-        let (meta, result) = {
+        let (meta, policy, result) = {
             let tables = Tables::open(&transaction)?;
-            let mut batch = Batch { tables, meta: self.meta, events: Vec::new(), buffer: Vec::new() };
+            let policy = Arc::clone(&self.policy);
+            let mut batch = Batch { tables, meta: self.meta, policy, events: Vec::new(), buffer: Vec::new() };
             let result = run(&mut batch)?;
             batch.meta.save(&mut batch.tables.meta)?;
-            (batch.meta, result)
+            (batch.meta, batch.policy, result)
         };
+        if !Arc::ptr_eq(&policy, &self.policy) {
+            auth::save(&transaction, &self.policy, &policy)?;
+        }
         transaction.commit().at(doing)?;
         self.meta = meta;
+        self.policy = policy;
         Ok(result)
     }
 
@@ -189,6 +197,11 @@ impl State {
         self.meta.applied
     }
 
+    /// Users and roles.
+    pub fn policy(&self) -> Arc<Policy> {
+        Arc::clone(&self.policy)
+    }
+
     /// The newest revision; 1 for an empty store.
     pub fn revision(&self) -> i64 {
         self.meta.revision
@@ -217,7 +230,7 @@ impl State {
     #[must_use]
     fn in_place_of(self, old: &Self) -> Self {
         old.place.replace(self.place.open());
-        Self { place: Arc::clone(&old.place), meta: self.meta }
+        Self { place: Arc::clone(&old.place), meta: self.meta, policy: self.policy }
     }
 
     /// The state that `make` has put into the same file ([`State::restore_file`]); it takes this

@@ -6,8 +6,9 @@ use std::fmt::{self, Debug};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use redb::{Database, ReadOnlyTable, ReadableDatabase as _, ReadableTableMetadata};
+use redb::{Database, ReadOnlyTable, ReadTransaction, ReadableDatabase as _, ReadableTableMetadata};
 
+use crate::auth::{self, Caller, Denial, Policy};
 use crate::batch;
 use crate::command::{Alarm, Range, Txn};
 use crate::error::{Answer, At, Error};
@@ -44,7 +45,7 @@ impl Source {
         let transaction = database.begin_read().at("beginning to read")?;
         let tables = ReadTables::open(&transaction)?;
         let meta = Meta::load(&tables.meta)?.ok_or(Error::NotAStore)?;
-        Ok(View { inner: Arc::new(Inner { tables, meta, _database: database }) })
+        Ok(View { inner: Arc::new(Inner { tables, meta, transaction, _database: database }) })
     }
 }
 
@@ -57,6 +58,8 @@ pub struct View {
 struct Inner {
     tables: ReadTables,
     meta: Meta,
+    /// For tables that are seldom read.
+    transaction: ReadTransaction,
     /// Another may be in its place by now; who reads keeps it open.
     _database: Arc<Database>,
 }
@@ -157,6 +160,27 @@ impl View {
             keys.push(Bytes::copy_from_slice(key));
         }
         Ok(keys)
+    }
+
+    /// Users and roles, read from the database: [`crate::State::policy`] has them in memory.
+    ///
+    /// # Errors
+    /// What the database fails with.
+    pub fn policy(&self) -> Result<Policy, Error> {
+        auth::load(&self.inner.transaction)
+    }
+
+    /// Whether a caller may have a transaction done, by a policy that is as new as this view or newer.
+    ///
+    /// # Errors
+    /// What the database fails with; inside, why not.
+    pub fn check_txn(
+        &self,
+        policy: &Policy,
+        caller: &Caller,
+        txn: &Txn,
+    ) -> Result<Result<(), Denial>, Error> {
+        policy.check_txn(caller, txn, &|id| self.lease_keys(id))
     }
 
     /// The alarms that are raised, by member.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 
 use kv_api::Fault;
 use kv_api::kvpb::Command;
-use kv_core::Reply;
+use kv_core::{Caller, Reply};
 
 use crate::replica::ask::{Answer, Ask};
 
@@ -53,7 +53,7 @@ pub trait Consensus: Send + Sync + 'static {
     ///
     /// # Errors
     /// It does not lead in that term any more, among others; nobody waits for this.
-    fn expire(&self, term: u64, lease: i64) -> Pending<'_, ()>;
+    fn expire(&self, term: u64, lease: i64, caller: Caller) -> Pending<'_, ()>;
 }
 
 /// A member's place in the cluster.

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::auth::Settings;
 use crate::identity::Initial;
 
 use crate::compactor::Retention;
@@ -49,6 +50,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("max-watchers-per-stream", "100000"),
     ("max-leases", "1000000"),
     ("max-range-keys", "0"),
+    ("auth-token", "simple"),
+    ("auth-token-ttl", "300"),
+    ("bcrypt-cost", "10"),
 ];
 
 /// Flags that are true when nothing is said behind them.
@@ -100,6 +104,8 @@ pub struct Flags {
     pub snapshot_count: u64,
     /// What tells clusters with the same addresses apart.
     pub token: String,
+    /// Tokens and hashes of passwords.
+    pub auth: Settings,
 }
 
 /// What is wrong with the command line.
@@ -292,7 +298,23 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
         election: Duration::from_millis(election_ms),
         snapshot_count: number("snapshot-count", &get("snapshot-count"), 1..=u64::MAX)?,
         token: get("initial-cluster-token"),
+        auth: settings(&get)?,
     })
+}
+
+fn settings(get: &impl Fn(&'static str) -> String) -> Result<Settings, Wrong> {
+    let wrong = |flag, why| Wrong::Value { flag, value: get(flag), why };
+    if get("auth-token") != "simple" {
+        return Err(wrong(
+            "auth-token",
+            "this version has simple tokens, and no jwt: leave it out, or say simple",
+        ));
+    }
+    let ttl_s = get("auth-token-ttl").parse::<u32>().ok().filter(|seconds| *seconds > 0);
+    let ttl_s = ttl_s.ok_or_else(|| wrong("auth-token-ttl", "it must be seconds, from 1 up"))?;
+    let cost = get("bcrypt-cost").parse().ok().filter(|cost| (4..=31).contains(cost));
+    let bcrypt_cost = cost.ok_or_else(|| wrong("bcrypt-cost", "it must be a number from 4 to 31"))?;
+    Ok(Settings { token_ttl: Duration::from_secs(ttl_s.into()), bcrypt_cost })
 }
 
 fn number(flag: &'static str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
@@ -341,6 +363,7 @@ mod tests {
         assert_eq!((flags.limits.request_bytes, flags.limits.txn_operations), (1_572_864, 128));
         assert_eq!(flags.initial["default"], ["http://localhost:2380"]);
         assert_eq!((flags.heartbeat.as_millis(), flags.election.as_millis()), (100, 1000));
+        assert_eq!(flags.auth, Settings::default());
     }
 
     #[test]
@@ -411,6 +434,9 @@ mod tests {
             ("--initial-cluster-state old", "it must be new or existing"),
             ("--election-timeout 499", "five times --heartbeat-interval"),
             ("--snapshot-count 0", "neither too small"),
+            ("--auth-token jwt,pub-key=a,priv-key=b,sign-method=RS256", "and no jwt"),
+            ("--auth-token-ttl 0", "from 1 up"),
+            ("--bcrypt-cost 3", "from 4 to 31"),
         ];
         for (words, reason) in cases {
             let error = read(words, &[]).unwrap_err().to_string();

@@ -6,11 +6,12 @@
 //! for the consensus to say that this member is up to date, and then takes a view of
 //! the state. Start at [`server::Server`].
 //!
-//! The services know the trait only. [`replica::Replica`] is the member under Raft; TLS,
-//! authentication and the JSON gateway are not here yet.
+//! Who asks is found out by [`auth`]; who may is decided by the state.
+//! The services know the trait only. [`replica::Replica`] is the member under Raft.
 //! The library prints nothing and ends nothing: the program does.
 
 mod answer;
+pub mod auth;
 pub mod compactor;
 pub mod consensus;
 pub mod error;

@@ -8,11 +8,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use kv_api::kvpb;
-use kv_core::{Command, Outcome, Position, Sizes, Source, State};
+use kv_core::{Caller, Command, Outcome, Position, Refusal, Sizes, Source, State};
 use kv_raft::{LogId, wire as raft};
 use prost::Message as _;
 use tokio::sync::{Notify, watch};
 
+use crate::auth::Auth;
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::lessor::Lessor;
@@ -44,6 +45,8 @@ pub struct Shared {
     pub hub: Arc<Hub>,
     /// When leases end.
     pub lessor: Arc<Lessor>,
+    /// Who may do what, and who has shown who they are.
+    pub auth: Arc<Auth>,
     /// Sizes after the newest batch.
     pub sizes: watch::Receiver<Sizes>,
     /// The revision up to which what was compacted is removed.
@@ -89,6 +92,7 @@ impl Machine {
             source: state.source(),
             hub: Arc::new(Hub::new(state.revision())),
             lessor: Arc::new(lessor),
+            auth: Arc::new(Auth::new(state.policy())),
             sizes: read_sizes,
             swept: read_swept,
             no_space: Arc::new(AtomicBool::new(view.alarms()?.iter().any(|alarm| alarm.kind == NO_SPACE))),
@@ -140,21 +144,24 @@ impl Machine {
             if applied.is_some_and(|applied| at.index <= applied.index) {
                 continue;
             }
-            let (request, command) = decode(at.index, payload)?;
+            let (request, caller, command) = decode(at.index, payload)?;
             requests.push(request);
-            commands.push((*at, command));
+            commands.push((*at, caller, command));
         }
         let (replies, events) = self.state.batch(|batch| {
             let mut replies = Vec::with_capacity(commands.len());
-            for (at, command) in &commands {
-                replies.push(batch.apply(*at, command)?);
+            for (at, caller, command) in &commands {
+                replies.push(batch.apply_as(*at, caller, command)?);
             }
             batch.set_side(RAFT_POSITION, Some(position))?;
+            // Before anything can be read or is told that comes after it.
+            self.shared.auth.publish(batch.policy());
             Ok::<_, Error>((replies, batch.take_events()))
         })?;
-        for ((_, command), reply) in commands.iter().zip(&replies) {
+        for ((_, _, command), reply) in commands.iter().zip(&replies) {
             match (command, &reply.result) {
-                (Command::LeaseRevoke { id }, result) => {
+                (Command::Auth(change), result) => self.shared.auth.follow(change, result),
+                (Command::LeaseRevoke { id }, result @ (Ok(_) | Err(Refusal::LeaseNotFound))) => {
                     metrics::LEASES_REVOKED.add(u64::from(result.is_ok()));
                     self.shared.lessor.revoked(*id);
                 }
@@ -170,6 +177,9 @@ impl Machine {
                 }
                 _ => {}
             }
+        }
+        if let Some((at, _, _)) = commands.last() {
+            self.shared.auth.applied(at.index);
         }
         self.loose_bytes += entries.iter().map(|(_, payload)| payload.len() as u64).sum::<u64>();
         if self.loose_bytes >= LOOSE_BYTES {
@@ -197,6 +207,10 @@ impl Machine {
             Ok::<_, Error>(state)
         })?;
         let view = self.state.view()?;
+        self.shared.auth.publish(&self.state.policy());
+        if let Some(applied) = self.state.applied() {
+            self.shared.auth.applied(applied.index);
+        }
         self.shared.lessor.replace(&view.leases()?);
         let no_space = view.alarms()?.iter().any(|alarm| alarm.kind == NO_SPACE);
         self.shared.no_space.store(no_space, Ordering::Relaxed);
@@ -272,11 +286,12 @@ impl Machine {
     }
 }
 
-/// Whose request it was, and what it asks for.
-fn decode(index: u64, payload: &Bytes) -> Result<(Bytes, Command), Error> {
+/// Whose request it was, who it is made for, and what it asks for.
+fn decode(index: u64, payload: &Bytes) -> Result<(Bytes, Caller, Command), Error> {
     let unknown = || Error::Entry { index };
     let command = kvpb::Command::decode(payload.clone()).map_err(|_| unknown())?;
     let change = command.change.ok_or_else(unknown)?;
+    let caller = command.header.map(|header| Caller { user: header.user, revision: header.auth_revision });
     let change = wire::command(change).map_err(|_| unknown())?.ok_or_else(unknown)?;
-    Ok((command.request_id, change))
+    Ok((command.request_id, caller.unwrap_or_default(), change))
 }

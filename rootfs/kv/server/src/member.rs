@@ -6,8 +6,8 @@ use std::sync::atomic::Ordering;
 use kv_api::Fault;
 use kv_api::etcdserverpb::alarm_request::AlarmAction;
 use kv_api::etcdserverpb::{AlarmRequest, AlarmType, ResponseHeader};
-use kv_api::kvpb::{Command, command::Change};
-use kv_core::{Outcome, View};
+use kv_api::kvpb::{Command, Header, command::Change};
+use kv_core::{Caller, Outcome, View};
 use prost::Message as _;
 use tonic::Status;
 
@@ -63,9 +63,18 @@ impl Member {
         self.header(self.shared.hub.revision())
     }
 
-    /// Makes a change; returns the store's revision after it, and what came of it.
+    /// Makes a change that nobody in particular asks for. While authentication is on, changes of keys,
+    /// leases that have some, users and roles are refused then: see [`Member::change_as`].
     pub async fn change(&self, change: Change) -> Result<(i64, Outcome), Status> {
-        let command = Command { change: Some(change), ..Command::default() };
+        self.change_as(Caller::default(), change).await
+    }
+
+    /// Makes a change, if the caller may; returns the store's revision after it, and what came of it.
+    pub async fn change_as(&self, caller: Caller, change: Change) -> Result<(i64, Outcome), Status> {
+        let nobody = caller == Caller::default();
+        let header = Header { user: caller.user, auth_revision: caller.revision };
+        let header = Some(header).filter(|_| !nobody);
+        let command = Command { header, change: Some(change), ..Command::default() };
         if command.encoded_len() > self.limits.request_bytes {
             return Err(Fault::RequestTooLarge.into());
         }

@@ -89,6 +89,7 @@ impl Server {
         if is_new {
             identity.keep(folder)?;
         }
+        machine.shared().auth.set(flags.auth);
         let replica = start(flags, &identity, machine, log, waiting, manner).await?;
         let member = Member {
             consensus: Arc::new(replica.clone()),
@@ -99,6 +100,11 @@ impl Server {
             quota: Arc::new(Quota::new(flags.quota_bytes, &flags.data_dir)),
         };
         Ok(Self { replica, member, clients, pages, peers, compaction: flags.compaction })
+    }
+
+    /// What its services share.
+    pub fn member(&self) -> &Member {
+        &self.member
     }
 
     /// Where clients are served.

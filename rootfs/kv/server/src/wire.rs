@@ -1,6 +1,8 @@
 //! What clients ask, from the wire into the state machine's own types, with etcd's
 //! answers to what cannot be asked.
 
+pub mod auth;
+
 use bytes::Bytes;
 use kv_api::Fault;
 use kv_api::etcdserverpb as pb;
@@ -112,7 +114,7 @@ fn compare(compare: pb::Compare) -> Result<Compare, Fault> {
 /// does not carry out.
 ///
 /// # Errors
-/// As [`txn`].
+/// As [`txn`]; for a hash of a password or a kind of permission that cannot be.
 pub fn command(change: Change) -> Result<Option<Command>, Fault> {
     Ok(Some(match change {
         Change::Put(request) => Command::Put(put(request)),
@@ -136,7 +138,7 @@ pub fn command(change: Change) -> Result<Option<Command>, Fault> {
         }
         Change::MemberPublished(published) => crate::replica::publish(&published),
         Change::MemberIntent(intent) => crate::replica::intend(&intent),
-        _ => return Ok(None),
+        change => return Ok(auth::change(change)?.map(Command::Auth)),
     }))
 }
 
@@ -156,5 +158,6 @@ pub fn fault(refusal: Refusal) -> Fault {
         Refusal::LeaseTtlTooLarge => Fault::LeaseTtlTooLarge,
         Refusal::NoSpace => Fault::NoSpace,
         Refusal::Corrupt => Fault::Corrupt,
+        Refusal::Auth(denial) => auth::fault(denial),
     }
 }

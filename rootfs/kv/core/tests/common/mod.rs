@@ -71,6 +71,8 @@ pub fn dump(view: &View) -> String {
         lines.push(format!("{lease:?} {:?}", view.lease_keys(lease.id).unwrap()));
     }
     lines.push(format!("{:?}", view.side_all(&[]).unwrap()));
+    lines.push(format!("{:?}", view.policy().unwrap()));
+    lines.push(format!("{:?}", view.hash_all().unwrap()));
     lines.join("\n")
 }
 

@@ -169,7 +169,9 @@ impl Model {
                 });
                 Ok(Outcome::Done)
             }
-            Command::LeaseCheckpoint(_) | Command::Alarm { .. } => unreachable!("have tests of their own"),
+            Command::LeaseCheckpoint(_) | Command::Alarm { .. } | Command::Auth(_) => {
+                unreachable!("have tests of their own")
+            }
         }
     }
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use kv_api::Fault;
-use kv_api::kvpb::{Command, command::Change};
-use kv_core::Reply;
+use kv_api::kvpb::{Command, Header, command::Change};
+use kv_core::{Caller, Reply};
 use kv_log::disk::Disk;
 use kv_raft::{Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError};
 use prost::Message as _;
@@ -346,9 +346,10 @@ impl<R: Runtime, N: Peers> Consensus for Replica<R, N> {
         Box::pin(self.give_lead(to))
     }
 
-    fn expire(&self, term: u64, lease: i64) -> Pending<'_, ()> {
+    fn expire(&self, term: u64, lease: i64, caller: Caller) -> Pending<'_, ()> {
         let change = Change::LeaseRevoke(kv_api::etcdserverpb::LeaseRevokeRequest { id: lease });
-        let command = Command { change: Some(change), ..Command::default() };
+        let header = Header { user: caller.user, auth_revision: caller.revision };
+        let command = Command { header: Some(header), change: Some(change), ..Command::default() };
         Box::pin(async move {
             // Not by way of another leader, which has given the lease its whole time again.
             let proposed = self.inner.node.propose_in(term, command.encode_to_vec().into()).await;

@@ -68,9 +68,10 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberListRequest>,
     ) -> Result<Response<pb::MemberListResponse>, Status> {
-        if request.into_inner().linearizable {
+        if request.get_ref().linearizable {
             self.0.consensus.read_barrier().await?;
         }
+        self.0.check_known(&request).await?;
         Ok(Response::new(pb::MemberListResponse { header: Some(self.header()), members: self.members()? }))
     }
 
@@ -78,6 +79,7 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let request = request.into_inner();
         let urls = request.peer_ur_ls;
         check(&urls)?;
@@ -97,6 +99,7 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let members = self.ask(Ask::Remove(request.into_inner().id)).await?;
         Ok(Response::new(pb::MemberRemoveResponse { header: Some(self.header()), members }))
     }
@@ -105,6 +108,7 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let request = request.into_inner();
         check(&request.peer_ur_ls)?;
         let update = Update { id: request.id, urls: request.peer_ur_ls };
@@ -116,6 +120,7 @@ impl pb::cluster_server::Cluster for Cluster {
         &self,
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let members = self.ask(Ask::Promote(request.into_inner().id)).await?;
         Ok(Response::new(pb::MemberPromoteResponse { header: Some(self.header()), members }))
     }

@@ -12,6 +12,8 @@ use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::auth::Credentials;
+use crate::auth::gate::Access;
 use crate::lessor::MIN_TTL_S;
 use crate::member::{Member, blocking, mixed_up};
 use crate::quota;
@@ -34,9 +36,9 @@ pub async fn expire(member: Member) {
             if under_way.len() == EXPIRING {
                 let _ = under_way.join_next().await;
             }
-            let consensus = Arc::clone(&member.consensus);
+            let (consensus, caller) = (Arc::clone(&member.consensus), member.own_caller());
             under_way.spawn(async move {
-                if consensus.expire(term, id).await.is_ok() {
+                if consensus.expire(term, id, caller).await.is_ok() {
                     crate::metrics::LEASES_EXPIRED.add(1);
                 }
             });
@@ -56,6 +58,7 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
+        let caller = self.0.check_known(&request).await?;
         let mut request = request.into_inner();
         if request.ttl > MAX_TTL_S {
             return Err(Fault::LeaseTtlTooLarge.into());
@@ -66,7 +69,7 @@ impl pb::lease_server::Lease for Lease {
         if request.id == 0 {
             request.id = random_id();
         }
-        let (revision, outcome) = self.0.change(Change::LeaseGrant(request)).await?;
+        let (revision, outcome) = self.0.change_as(caller, Change::LeaseGrant(request)).await?;
         let Outcome::LeaseGrant { id, ttl_s } = outcome else { return Err(mixed_up()) };
         let header = Some(self.0.header(revision));
         Ok(Response::new(pb::LeaseGrantResponse { header, id, ttl: ttl_s, error: String::new() }))
@@ -76,7 +79,8 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseRevokeRequest>,
     ) -> Result<Response<pb::LeaseRevokeResponse>, Status> {
-        let (revision, _) = self.0.change(Change::LeaseRevoke(request.into_inner())).await?;
+        let caller = self.0.check_known(&request).await?;
+        let (revision, _) = self.0.change_as(caller, Change::LeaseRevoke(request.into_inner())).await?;
         Ok(Response::new(pb::LeaseRevokeResponse { header: Some(self.0.header(revision)) }))
     }
 
@@ -88,10 +92,13 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let member = self.0.clone();
+        let credentials = Credentials::of(&request);
         let answers = request.into_inner().then(move |request| {
-            let member = member.clone();
+            let (member, credentials) = (member.clone(), credentials.clone());
             async move {
                 let id = request?.id;
+                let caller = member.known_caller(&credentials).await?;
+                member.check_leases(&caller, vec![id], Access::Write).await?;
                 let answer = member.consensus.ask_leader(Ask::KeepAlive(id)).await?;
                 let Answer::Seconds(ttl) = answer else { return Err(mixed_up()) };
                 Ok(pb::LeaseKeepAliveResponse { header: Some(member.header_now()), id, ttl })
@@ -104,11 +111,16 @@ impl pb::lease_server::Lease for Lease {
         &self,
         request: Request<pb::LeaseTimeToLiveRequest>,
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
+        let credentials = Credentials::of(&request);
         let request = request.into_inner();
         let id = request.id;
         let answer = self.0.consensus.ask_leader(Ask::Left(id)).await?;
         let Answer::Left(left) = answer else { return Err(mixed_up()) };
         let view = self.0.view(false).await?;
+        let caller = self.0.known_caller(&credentials).await?;
+        if request.keys {
+            self.0.check_leases(&caller, vec![id], Access::Read).await?;
+        }
         let mut response = pb::LeaseTimeToLiveResponse {
             header: Some(self.0.header_now()),
             id,
@@ -127,10 +139,13 @@ impl pb::lease_server::Lease for Lease {
 
     async fn lease_leases(
         &self,
-        _: Request<pb::LeaseLeasesRequest>,
+        request: Request<pb::LeaseLeasesRequest>,
     ) -> Result<Response<pb::LeaseLeasesResponse>, Status> {
         self.0.consensus.read_barrier().await?;
-        let leases = self.0.shared.lessor.all().into_iter().map(|id| pb::LeaseStatus { id }).collect();
+        let caller = self.0.check_known(&request).await?;
+        let leases = self.0.shared.lessor.all();
+        self.0.check_leases(&caller, leases.clone(), Access::Read).await?;
+        let leases = leases.into_iter().map(|id| pb::LeaseStatus { id }).collect();
         Ok(Response::new(pb::LeaseLeasesResponse { header: Some(self.0.header_now()), leases }))
     }
 }

@@ -34,6 +34,9 @@ type Chunk = Result<pb::SnapshotResponse, Status>;
 #[tonic::async_trait]
 impl pb::maintenance_server::Maintenance for Maintenance {
     async fn alarm(&self, request: Request<pb::AlarmRequest>) -> Result<Response<pb::AlarmResponse>, Status> {
+        let listing = request.get_ref().action() == pb::alarm_request::AlarmAction::Get;
+        let caller =
+            if listing { self.0.check_known(&request).await? } else { self.0.check_admin(&request).await? };
         let request = request.into_inner();
         if pb::alarm_request::AlarmAction::try_from(request.action).is_err() {
             return Err(Status::invalid_argument("kv: this alarm action is not known"));
@@ -41,7 +44,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         if pb::AlarmType::try_from(request.alarm).is_err() {
             return Err(Status::invalid_argument("kv: this kind of alarm is not known"));
         }
-        let (revision, outcome) = self.0.change(Change::Alarm(request)).await?;
+        let (revision, outcome) = self.0.change_as(caller, Change::Alarm(request)).await?;
         let Outcome::Alarms(alarms) = outcome else { return Err(mixed_up()) };
         let alarms = alarms
             .into_iter()
@@ -50,7 +53,11 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         Ok(Response::new(pb::AlarmResponse { header: Some(self.0.header(revision)), alarms }))
     }
 
-    async fn status(&self, _: Request<pb::StatusRequest>) -> Result<Response<pb::StatusResponse>, Status> {
+    async fn status(
+        &self,
+        request: Request<pb::StatusRequest>,
+    ) -> Result<Response<pb::StatusResponse>, Status> {
+        self.0.check_known(&request).await?;
         let status = self.0.consensus.status();
         let sizes = *self.0.shared.sizes.borrow();
         let mut errors = Vec::new();
@@ -78,18 +85,20 @@ impl pb::maintenance_server::Maintenance for Maintenance {
 
     async fn defragment(
         &self,
-        _: Request<pb::DefragmentRequest>,
+        request: Request<pb::DefragmentRequest>,
     ) -> Result<Response<pb::DefragmentResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let source = self.0.shared.source.clone();
         // Writes wait for it, in their order; reads do not.
         blocking(move || source.defragment()).await?;
         Ok(Response::new(pb::DefragmentResponse { header: Some(self.0.header_now()) }))
     }
 
-    /// Over the keys as [`Self::hash_kv`]; the database itself differs from member to member, as in etcd.
-    async fn hash(&self, _: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+    /// Over all that members have in common; the database itself differs from member to member, as in etcd.
+    async fn hash(&self, request: Request<pb::HashRequest>) -> Result<Response<pb::HashResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let view = self.0.view(true).await?;
-        let hash = blocking(move || view.hash(0)).await?.map_err(wire::fault)?;
+        let hash = blocking(move || view.hash_all()).await?.map_err(wire::fault)?;
         let header = Some(self.0.header(hash.revision));
         Ok(Response::new(pb::HashResponse { header, hash: hash.hash }))
     }
@@ -98,6 +107,7 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         request: Request<pb::HashKvRequest>,
     ) -> Result<Response<pb::HashKvResponse>, Status> {
+        self.0.check_admin(&request).await?;
         let revision = request.into_inner().revision;
         let view = self.0.view(true).await?;
         let newest = view.revision();
@@ -114,8 +124,9 @@ impl pb::maintenance_server::Maintenance for Maintenance {
 
     async fn snapshot(
         &self,
-        _: Request<pb::SnapshotRequest>,
+        request: Request<pb::SnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.0.check_admin(&request).await?;
         let view = self.0.view(false).await?;
         let header = self.0.header(view.revision());
         let (send, chunks) = mpsc::channel(AHEAD);
@@ -133,14 +144,16 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
+        self.0.check_admin(&request).await?;
         self.0.consensus.move_leader(request.into_inner().target_id).await?;
         Ok(Response::new(pb::MoveLeaderResponse { header: Some(self.0.header_now()) }))
     }
 
     async fn downgrade(
         &self,
-        _: Request<pb::DowngradeRequest>,
+        request: Request<pb::DowngradeRequest>,
     ) -> Result<Response<pb::DowngradeResponse>, Status> {
+        self.0.check_admin(&request).await?;
         Err(Status::unimplemented("kv: versions change with the image, not by this call"))
     }
 }

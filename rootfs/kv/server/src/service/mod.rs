@@ -1,5 +1,6 @@
 //! etcd's services, each on a [`crate::member::Member`].
 
+mod auth;
 mod cluster;
 mod election;
 mod health;
@@ -16,6 +17,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use kv_api::Fault;
+use kv_api::etcdserverpb::auth_server::AuthServer;
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -45,6 +47,7 @@ pub fn routes(member: &Member) -> Routes {
     let services = Routes::new(kv).add_service(watch).add_service(lease);
     let local = session::Local::new(services.clone());
     let routes = services
+        .add_service(AuthServer::new(auth::Auth(member.clone())).max_decoding_message_size(message))
         .add_service(LockServer::new(lock::Lock(local.clone())).max_decoding_message_size(message))
         .add_service(ElectionServer::new(election::Election(local)).max_decoding_message_size(message))
         .add_service(ClusterServer::new(cluster::Cluster(member.clone())))

@@ -8,14 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use kv_api::etcdserverpb as pb;
 use kv_api::mvccpb;
-use kv_core::{Changes, Event};
+use kv_core::{Caller, Changes, Event, Policy};
 use prost::Message as _;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::Stream;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::answer;
+use crate::auth::Credentials;
+use crate::auth::gate::deny;
 use crate::hub::{Outbox, Wish};
 use crate::member::{Member, blocking};
 use crate::metrics;
@@ -47,6 +49,9 @@ impl pb::watch_server::Watch for Watch {
     ) -> Result<Response<Self::WatchStream>, Status> {
         let (send, answers) = mpsc::channel(AHEAD);
         let session = Session {
+            credentials: Credentials::of(&request),
+            readers: BTreeMap::new(),
+            policies: self.0.shared.auth.changes(),
             member: self.0.clone(),
             outbox: Arc::default(),
             watchers: BTreeMap::new(),
@@ -71,8 +76,18 @@ struct Watcher {
     told: bool,
 }
 
+/// Who a watcher is for, and what it reads: that may cease to be permitted.
+struct Reader {
+    user: String,
+    key: Bytes,
+    range_end: Bytes,
+}
+
 struct Session {
     member: Member,
+    credentials: Credentials,
+    readers: BTreeMap<i64, Reader>,
+    policies: watch::Receiver<Arc<Policy>>,
     outbox: Arc<Outbox>,
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
@@ -97,6 +112,7 @@ impl Session {
             let done = tokio::select! {
                 biased;
                 () = closed.closed() => Err(Gone),
+                Ok(()) = self.policies.changed() => self.check_readers().await,
                 request = requests.message(), if asks => match request {
                     Ok(Some(request)) => self.request(request).await,
                     Ok(None) => {
@@ -137,7 +153,7 @@ impl Session {
                 if !self.member.shared.hub.remove(&self.outbox, watch_id) {
                     return Ok(());
                 }
-                self.watchers.remove(&watch_id);
+                self.forget(watch_id);
                 let header = Some(self.member.header_now());
                 self.tell(pb::WatchResponse { header, watch_id, canceled: true, ..Default::default() }).await
             }
@@ -164,21 +180,26 @@ impl Session {
         };
         let hub = Arc::clone(&self.member.shared.hub);
         let empty = !matches!(wish.range_end.as_ref(), [] | [0]) && wish.range_end <= wish.key;
-        let refused = if empty {
-            Some("mvcc: watcher range is empty".to_owned())
-        } else if create.watch_id != 0 && self.outbox.has(create.watch_id) {
-            Some("mvcc: duplicate watch ID provided on the WatchStream".to_owned())
-        } else {
-            self.member.limits.full_of_watchers(self.watchers.len())
+        let mut user = String::new();
+        let refused = match self.permit(&wish).await {
+            Err(status) => Some(reason(&status)),
+            Ok(_) if empty => Some("mvcc: watcher range is empty".to_owned()),
+            Ok(_) if create.watch_id != 0 && self.outbox.has(create.watch_id) => {
+                Some("mvcc: duplicate watch ID provided on the WatchStream".to_owned())
+            }
+            Ok(caller) => {
+                user = caller.user;
+                self.member.limits.full_of_watchers(self.watchers.len())
+            }
         };
-        if let Some(reason) = refused {
+        if let Some(cancel_reason) = refused {
             return self
                 .tell(pb::WatchResponse {
                     header: Some(self.member.header_now()),
                     watch_id: NOBODY,
                     created: true,
                     canceled: true,
-                    cancel_reason: reason,
+                    cancel_reason,
                     ..Default::default()
                 })
                 .await;
@@ -191,9 +212,63 @@ impl Session {
             told: false,
         };
         self.watchers.insert(watch_id, watcher);
+        let reader = Reader { user, key: wish.key.clone(), range_end: wish.range_end.clone() };
+        self.readers.insert(watch_id, reader);
         let revision = hub.add(&self.outbox, watch_id, wish, create.start_revision.max(0));
         let header = Some(self.member.header(revision));
         self.tell(pb::WatchResponse { header, watch_id, created: true, ..Default::default() }).await
+    }
+
+    /// Who asks for a watcher, if they may have it.
+    async fn permit(&self, wish: &Wish) -> Result<Caller, Status> {
+        let caller = self.member.caller(&self.credentials).await?;
+        let policy = self.member.shared.auth.policy();
+        policy.check_read(&caller, &wish.key, &wish.range_end).map_err(deny)?;
+        Ok(caller)
+    }
+
+    /// Between taking changes and telling them: the policy that goes with them is known by then.
+    async fn check_policy(&mut self) -> Result<(), Gone> {
+        // The member, which has the other end, is there as long as this.
+        if self.policies.has_changed().unwrap_or(false) { self.check_readers().await } else { Ok(()) }
+    }
+
+    /// The policy is another: ends the watchers of those who may no longer read what they watch.
+    async fn check_readers(&mut self) -> Result<(), Gone> {
+        let policy = Arc::clone(&self.policies.borrow_and_update());
+        // Of whom nobody asked who they are, while that did not matter.
+        let now = self.member.caller(&self.credentials).await.unwrap_or_default();
+        let mut ended = Vec::new();
+        for (watch_id, reader) in &mut self.readers {
+            if reader.user.is_empty() {
+                reader.user.clone_from(&now.user);
+            }
+            // Nobody has no revision.
+            let revision = if reader.user.is_empty() { 0 } else { policy.revision() };
+            let caller = Caller { user: reader.user.clone(), revision };
+            if let Err(denial) = policy.check_read(&caller, &reader.key, &reader.range_end) {
+                ended.push((*watch_id, reason(&deny(denial))));
+            }
+        }
+        for (watch_id, cancel_reason) in ended {
+            self.forget(watch_id);
+            let header = Some(self.member.header_now());
+            self.tell(pb::WatchResponse {
+                header,
+                watch_id,
+                canceled: true,
+                cancel_reason,
+                ..Default::default()
+            })
+            .await?;
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self, watch_id: i64) {
+        self.member.shared.hub.remove(&self.outbox, watch_id);
+        self.watchers.remove(&watch_id);
+        self.readers.remove(&watch_id);
     }
 
     fn free_id(&mut self) -> i64 {
@@ -211,6 +286,7 @@ impl Session {
         let deliveries = self.outbox.take(&hub);
         let lagging = self.outbox.lagging();
         let more = !deliveries.is_empty() || !lagging.is_empty();
+        self.check_policy().await?;
         for delivery in deliveries {
             self.deliver(delivery.watch_id, delivery.revision, delivery.events).await?;
         }
@@ -227,6 +303,7 @@ impl Session {
             });
             match read.await {
                 Ok((revision, _, Ok(Changes { mut events, next }))) => {
+                    self.check_policy().await?;
                     events.retain(|event| wish.passes(event.kind));
                     if !events.is_empty() {
                         self.deliver(watch_id, revision, events).await?;
@@ -246,8 +323,7 @@ impl Session {
 
     /// What a watcher wants to begin with is compacted: it ends, and is told where to begin.
     async fn compacted(&mut self, watch_id: i64, compacted: i64) -> Result<(), Gone> {
-        self.member.shared.hub.remove(&self.outbox, watch_id);
-        self.watchers.remove(&watch_id);
+        self.forget(watch_id);
         self.tell(pb::WatchResponse {
             // etcd leaves the revision out here.
             header: Some(self.member.header(0)),
@@ -294,6 +370,11 @@ impl Session {
         }
         Ok(())
     }
+}
+
+/// A refusal as etcd's clients look for it in a cancelled watch.
+fn reason(status: &Status) -> String {
+    format!("rpc error: code = {:?} desc = {}", status.code(), status.message())
 }
 
 /// Parts of at most so many bytes, or of one event.
