@@ -1,6 +1,7 @@
 //! `/metrics`, `/health` and `/version`: each number moves when the thing happens.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 mod front;
 
@@ -136,6 +137,8 @@ async fn names_are_those_of_etcd() {
         "etcd_disk_wal_write_bytes_total",
         "etcd_server_is_learner",
         "kv_tls_reloads_failed_total",
+        // etcd has it from a moment after its start on.
+        "etcd_cluster_version",
         "grpc_server_handling_seconds",
     ];
     for sample in ours.keys().map(name) {
@@ -174,4 +177,15 @@ async fn health_is_told_as_etcd_tells_it() {
     assert_eq!(page("/health?serializable=true&exclude=NOSPACE").await.0, 200);
     let numbers = samples(kv.url()).await;
     assert_eq!((numbers["etcd_server_health_success"], numbers["etcd_server_health_failures"]), (2.0, 3.0));
+}
+
+#[tokio::test]
+async fn pages_alone_are_on_addresses_of_their_own() {
+    let kv = Kv::start(&["--listen-metrics-urls", "http://127.0.0.1:0"]);
+    let [clients, pages] = &kv.urls[..] else { panic!("{:?}", kv.urls) };
+    assert_ne!(clients, pages);
+    assert_eq!(samples(pages).await["etcd_server_has_leader"], 1.0);
+    assert_eq!(http("GET", format!("{pages}/health"), None).await.0, 200);
+    assert_eq!(http("POST", format!("{pages}/v3/kv/range"), Some("{}")).await.0, 404);
+    assert_eq!(http("POST", format!("{clients}/v3/cluster/member/list"), Some("{}")).await.0, 200);
 }
