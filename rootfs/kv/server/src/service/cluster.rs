@@ -17,8 +17,8 @@ use crate::replica::known;
 pub struct Cluster(pub Member);
 
 impl Cluster {
-    /// The members in the order of their ids. One that is to get a vote when it has caught up is not
-    /// called a learner: nobody has to promote it.
+    /// The members in the order of their ids. One that is to get a vote when it has caught up is a
+    /// learner until then.
     fn members(&self) -> Result<Vec<pb::Member>, Status> {
         let view = self.0.shared.source.view().map_err(broken)?;
         let mut known = known(&view).map_err(|error| Status::data_loss(chain(&error)))?;
@@ -30,7 +30,7 @@ impl Cluster {
                 name: published.name,
                 peer_ur_ls: place.peer_urls,
                 client_ur_ls: published.client_urls,
-                is_learner: !place.has_vote && !known.wants_vote,
+                is_learner: !place.has_vote,
             }
         };
         Ok(self.0.consensus.places().into_iter().map(member).collect())

@@ -63,8 +63,13 @@ async fn from_one_to_three_to_five_and_back_to_one() {
         let id = until("it can be added", async || asked.add(&new.peer, false).await.ok()).await;
         join(&mut new, asked).await;
         assert_eq!(new.id().await, id);
+        until("it has a vote", async || {
+            let members = asked.members().await.ok()?;
+            members.iter().any(|member| member.id == id && !member.is_learner).then_some(())
+        })
+        .await;
         let value = number.to_string();
-        until("it has a vote and serves", async || new.put("k", &value).await.ok()).await;
+        until("it serves", async || new.put("k", &value).await.ok()).await;
         all.push(new);
     }
     let members = all[0].members().await.unwrap();
