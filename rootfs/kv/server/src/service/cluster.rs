@@ -17,8 +17,8 @@ use crate::replica::known;
 pub struct Cluster(pub Member);
 
 impl Cluster {
-    /// The members in the order of their ids. One that is to get a vote when it has caught up is not
-    /// called a learner: nobody has to promote it.
+    /// The members in the order of their ids. One that is to get a vote when it has caught up is a
+    /// learner until then.
     fn members(&self) -> Result<Vec<pb::Member>, Status> {
         let view = self.0.shared.source.view().map_err(broken)?;
         let mut known = known(&view).map_err(|error| Status::data_loss(chain(&error)))?;
@@ -30,20 +30,20 @@ impl Cluster {
                 name: published.name,
                 peer_ur_ls: place.peer_urls,
                 client_ur_ls: published.client_urls,
-                is_learner: !place.has_vote && !known.wants_vote,
+                is_learner: !place.has_vote,
             }
         };
         Ok(self.0.consensus.places().into_iter().map(member).collect())
     }
 
-    /// Asks the leader, and waits until this member knows what came of it.
+    /// Asks the leader, and waits until this member knows what came of it, if it can.
     async fn ask(&self, ask: Ask) -> Result<Vec<pb::Member>, Status> {
         let own = self.0.identity.member;
         let leaves = ask == Ask::Remove(own);
         self.0.consensus.ask_leader(ask).await?;
         if !leaves {
-            // One that has left has nobody to ask any more.
-            self.0.consensus.read_barrier().await?;
+            // It is done in any case, and a learner or one that has left may not ask how things stand.
+            let _ = self.0.consensus.read_barrier().await;
         }
         let mut members = self.members()?;
         members.retain(|member| !leaves || member.id != own);

@@ -35,8 +35,7 @@ async fn a_dead_member_is_replaced_learner_first() {
     assert_eq!(fault(&all[1].promote(id).await.unwrap_err()), Some(Fault::LearnerNotReady));
     join(&mut new, &all[0]).await;
     assert_eq!(new.id().await, id);
-    let status = new.status().await.unwrap();
-    assert!(status.is_learner);
+    until("it knows that it is a learner", async || new.status().await.ok()?.is_learner.then_some(())).await;
     assert_eq!(fault(&new.put("k", "2").await.unwrap_err()), Some(Fault::NotSupportedForLearner));
     until("the learner has caught up", async || all[1].promote(id).await.ok()).await;
     assert_eq!(fault(&all[1].promote(id).await.unwrap_err()), Some(Fault::MemberNotLearner));
@@ -63,13 +62,14 @@ async fn from_one_to_three_to_five_and_back_to_one() {
         let asked = &all[number / 2];
         let id = until("it can be added", async || asked.add(&new.peer, false).await.ok()).await;
         join(&mut new, asked).await;
+        assert_eq!(new.id().await, id);
         until("it has a vote", async || {
-            let status = new.status().await.ok()?;
-            (!status.is_learner && status.leader != 0).then_some(())
+            let members = asked.members().await.ok()?;
+            members.iter().any(|member| member.id == id && !member.is_learner).then_some(())
         })
         .await;
-        assert_eq!(new.id().await, id);
-        new.put("k", &number.to_string()).await.unwrap();
+        let value = number.to_string();
+        until("it serves", async || new.put("k", &value).await.ok()).await;
         all.push(new);
     }
     let members = all[0].members().await.unwrap();
