@@ -14,7 +14,7 @@ use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
 /// After this a test has failed. What is waited for takes seconds at most.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub const LIMIT: Duration = Duration::from_mins(1);
 
 /// A member, which ends with this.
 pub struct Member {
