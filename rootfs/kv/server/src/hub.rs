@@ -197,7 +197,7 @@ impl Hub {
         let mut index = lock(&self.index);
         let told = std::mem::replace(&mut index.revision, revision);
         for place in index.keys.values().flatten().chain(&index.ranges) {
-            place.outbox.lag(place.watch_id, told + 1);
+            place.outbox.lag(place.watch_id, told + 1, &self.waiting);
         }
     }
 
@@ -278,11 +278,12 @@ impl Outbox {
     }
 
     /// Lets a watcher read from the store what waits for it and what comes, up to `next` at the latest.
-    fn lag(&self, watch_id: i64, next: i64) {
+    fn lag(&self, watch_id: i64, next: i64, total: &AtomicUsize) {
         let mut watchers = lock(&self.watchers);
         let Some(watcher) = watchers.get_mut(&watch_id).filter(|watcher| !watcher.lags) else { return };
         let first = watcher.waiting.front().and_then(|(_, events)| events.first());
         watcher.next = first.map_or(next.max(watcher.next), |first| first.kv.mod_revision);
+        total.fetch_sub(watcher.waiting_bytes, Relaxed);
         watcher.empty();
         watcher.lags = true;
         self.filled.notify_one();
@@ -421,6 +422,7 @@ mod tests {
         assert!(outbox.take(&hub).is_empty());
         let lagging: Vec<_> = outbox.lagging().into_iter().map(|(id, _, next)| (id, next)).collect();
         assert_eq!(lagging, [(0, 2), (1, 4), (2, 90)]);
+        assert_eq!(hub.waiting.load(Relaxed), 0);
         assert_eq!(hub.revision(), 50);
     }
 
