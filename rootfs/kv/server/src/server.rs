@@ -132,7 +132,7 @@ impl Server {
         for listener in self.peers {
             tasks.spawn(peers::serve(listener, host.clone()));
         }
-        let chores = tokio::spawn(chores(self.replica.applying().clone()));
+        let mut chores = tokio::spawn(chores(self.replica.applying().clone()));
         let (quit, _) = tokio::sync::watch::channel(false);
         let mut servers = tokio::task::JoinSet::new();
         let clients = self.clients.into_iter().map(|listener| (listener, service::routes(&self.member)));
@@ -161,7 +161,7 @@ impl Server {
             () = stop => Ok(()),
             reason = self.replica.ended() => Err(Arc::new(Error::Raft(reason))),
             () = self.replica.peers().removed() => Err(Arc::new(Error::Removed)),
-            Ok(Err(error)) = chores => Err(Arc::new(error)),
+            Ok(Err(error)) = &mut chores => Err(Arc::new(error)),
             Some(ended) = servers.join_next() => match ended {
                 Ok(Err(error)) => Err(Arc::new(Error::Serve(error))),
                 _ => Ok(()),
@@ -171,8 +171,13 @@ impl Server {
         // Streams (watches) have no end of their own, so they get a moment and are then cut.
         let grace = Duration::from_millis(500);
         let _ = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;
-        servers.abort_all();
-        tasks.abort_all();
+        servers.shutdown().await;
+        tasks.shutdown().await;
+        if !chores.is_finished() {
+            chores.abort();
+            // An abort is what it ends with.
+            let _ = chores.await;
+        }
         self.replica.shutdown().await;
         let applying = self.replica.applying().clone();
         let kept = tokio::task::spawn_blocking(move || applying.make_durable()).await;

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use kv::error::Error;
-use kv::flags::{self, Wanted};
+use kv::flags::{self, Flags, Wanted};
 use kv::server::Server;
 use kv_api::authpb;
 use kv_api::authpb::permission::Type;
@@ -58,6 +59,19 @@ impl Client {
     }
 }
 
+/// A member that is open. What an ended one of this process has spawned may hold the database for a moment.
+async fn opened(flags: &Flags) -> Server {
+    let begin = Instant::now();
+    loop {
+        match Server::open(flags).await {
+            Err(Error::Core(_)) if begin.elapsed() < Duration::from_secs(30) => {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            opened => return opened.unwrap(),
+        }
+    }
+}
+
 /// A member that serves.
 pub(crate) struct Member {
     folder: TempDir,
@@ -79,7 +93,7 @@ impl Member {
         );
         let words = words.split_whitespace().map(str::to_owned);
         let Wanted::Serve(flags) = flags::parse(words, []).unwrap() else { panic!("it is asked to serve") };
-        let server = Server::open(&flags).await.unwrap();
+        let server = opened(&flags).await;
         let address = server.client_endpoints()[0].address;
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(server.serve(async {

@@ -3,7 +3,7 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the message")]
 
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 
@@ -28,6 +28,21 @@ impl Drop for Kv {
     }
 }
 
+/// Waits until a member leads: a linearizable read is answered then.
+fn lead(address: &str) {
+    let mut stream = std::net::TcpStream::connect(address).unwrap();
+    let body = "{\"key\":\"AA==\"}";
+    write!(
+        stream,
+        "POST /v3/kv/range HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
 impl Kv {
     /// Starts one on a free port of 127.0.0.1.
     pub fn start(words: &[&str]) -> Self {
@@ -39,6 +54,7 @@ impl Kv {
         let folder = tempfile::tempdir().unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_kv"))
             .args(["--data-dir", folder.path().to_str().unwrap(), "--listen-client-urls", url])
+            .args(["--listen-peer-urls", "http://127.0.0.1:0"])
             .args(words)
             .stderr(Stdio::piped())
             .spawn()
@@ -55,6 +71,9 @@ impl Kv {
             }
         }
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::stderr()));
+        if let Some(address) = urls[0].strip_prefix("http://") {
+            lead(address);
+        }
         Self { child, _folder: folder, urls }
     }
 
