@@ -56,6 +56,20 @@ impl Batch<'_> {
         Ok(entry.map(|value| bytes::Bytes::copy_from_slice(value.value())))
     }
 
+    /// Sets or removes an entry as [`Command::Side`] does, but at no place of the log: for what each member
+    /// writes down for itself.
+    ///
+    /// # Errors
+    /// What the database fails with.
+    pub fn set_side(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
+        let doing = "writing an entry of the server's";
+        match value {
+            Some(value) => self.tables.side.insert(key, value).at(doing)?,
+            None => self.tables.side.remove(key).at(doing)?,
+        };
+        Ok(())
+    }
+
     fn outcome(&mut self, command: &Command) -> Answer<Outcome> {
         match command {
             Command::Nothing => Ok(Ok(Outcome::Done)),

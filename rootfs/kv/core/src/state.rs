@@ -51,6 +51,7 @@ pub struct Sizes {
 /// [`Source`] or a [`View`] from it.
 pub struct State {
     pub(crate) database: Arc<Database>,
+    source: Source,
     pub(crate) meta: Meta,
     file_bytes: Arc<AtomicU64>,
 }
@@ -89,7 +90,9 @@ impl State {
             .set_check_integrity_on_open(options.verify)
             .create_with_backend(backend)
             .at(doing)?;
-        Ok(Self { database: Arc::new(database), meta: Meta::default(), file_bytes })
+        let database = Arc::new(database);
+        let source = Source::new(Arc::clone(&database));
+        Ok(Self { database, source, meta: Meta::default(), file_bytes })
     }
 
     /// Reads the numbers, or stamps a database that is new.
@@ -194,7 +197,15 @@ impl State {
 
     /// Where other threads get their views from.
     pub fn source(&self) -> Source {
-        Source::new(Arc::clone(&self.database))
+        self.source.clone()
+    }
+
+    /// Takes the place of another state: who has a [`Source`] of that one gets views of this one.
+    /// Views that were taken stay as they are.
+    #[must_use]
+    pub fn in_place_of(self, old: &Self) -> Self {
+        old.source.turn_to(Arc::clone(&self.database));
+        Self { source: old.source.clone(), ..self }
     }
 
     /// How large the store is; costs nothing.

@@ -3,7 +3,7 @@
 //! is not for keeping.
 
 use std::fmt::{self, Debug};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
 use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTableMetadata};
@@ -20,7 +20,8 @@ use crate::tables::{Bytes as Raw, PastKey, ReadTables};
 /// Where views come from; cheap to clone.
 #[derive(Clone)]
 pub struct Source {
-    database: Arc<Database>,
+    /// Another one once a snapshot has taken the place of the state.
+    database: Arc<RwLock<Arc<Database>>>,
 }
 
 impl Debug for Source {
@@ -31,7 +32,12 @@ impl Debug for Source {
 
 impl Source {
     pub(crate) fn new(database: Arc<Database>) -> Self {
-        Self { database }
+        Self { database: Arc::new(RwLock::new(database)) }
+    }
+
+    /// From now on views are of another database.
+    pub(crate) fn turn_to(&self, database: Arc<Database>) {
+        *self.database.write().unwrap_or_else(PoisonError::into_inner) = database;
     }
 
     /// The state as of the newest batch.
@@ -39,7 +45,8 @@ impl Source {
     /// # Errors
     /// What the database fails with.
     pub fn view(&self) -> Result<View, Error> {
-        let transaction = self.database.begin_read().at("beginning to read")?;
+        let database = Arc::clone(&self.database.read().unwrap_or_else(PoisonError::into_inner));
+        let transaction = database.begin_read().at("beginning to read")?;
         let tables = ReadTables::open(&transaction)?;
         let meta = Meta::load(&tables.meta)?.ok_or(Error::NotAStore)?;
         Ok(View { inner: Arc::new(Inner { tables, meta }) })

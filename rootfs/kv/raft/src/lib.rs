@@ -34,5 +34,5 @@ pub use machine::{Command, Machine};
 pub use network::{Network, SendError};
 pub use node::{Node, Proposed};
 pub use snapshot::{SnapshotSink, SnapshotSource, Spool};
-pub use status::{Role, Status, Watch};
+pub use status::{Pulse, Role, Status, Watch};
 pub use types::{LogId, Member, NodeId, Runtime, Tokio, Vote};

@@ -162,6 +162,10 @@ impl<N: Network> Way<N> {
         data: Arc<dyn SnapshotSource>,
     ) -> Result<Vote, Failure> {
         let transfer = self.shared.numbers.fetch_add(1, Ordering::Relaxed);
+        let source = Arc::clone(&data);
+        let freeze = move || source.freeze();
+        let frozen = if R::THREADS { Types::<R>::spawn_blocking(freeze).await } else { Ok(freeze()) };
+        let data = frozen.and_then(|frozen| frozen).map_err(Failure::Other)?.unwrap_or(data);
         let length = data.length();
         let (mut offset, mut whole, mut summed) = (0_u64, 0_u32, 0_u64);
         loop {

@@ -14,6 +14,12 @@ pub trait SnapshotSource: Send + Sync + 'static {
     fn length(&self) -> u64;
     /// `length` bytes from `offset` on. Blocks.
     fn read_at(&self, offset: u64, length: usize) -> io::Result<Bytes>;
+    /// The one to read instead, while it is sent once: for a snapshot whose bytes are made when a
+    /// member needs them. It may have applied more than the position that goes with it, if the machine
+    /// passes over what it gets twice. Blocks.
+    fn freeze(&self) -> io::Result<Option<Arc<dyn SnapshotSource>>> {
+        Ok(None)
+    }
 }
 
 /// A snapshot that arrives.

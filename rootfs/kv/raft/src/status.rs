@@ -55,17 +55,48 @@ pub struct Status {
     pub stopped: Option<String>,
 }
 
+/// The numbers of a [`Status`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
+    /// Its part.
+    pub role: Role,
+    /// Its term.
+    pub term: u64,
+    /// The leader that it follows.
+    pub leader: Option<NodeId>,
+    /// The last entry that it knows to be committed.
+    pub committed: Option<LogId>,
+    /// The last entry that its machine has applied.
+    pub applied: Option<LogId>,
+}
+
+impl Pulse {
+    pub(crate) fn of<R: Runtime>(metrics: &RaftMetrics<Types<R>>) -> Self {
+        Self {
+            role: role(metrics.state),
+            term: metrics.current_term,
+            leader: metrics.current_leader,
+            committed: metrics.local_committed.map(Into::into),
+            applied: metrics.last_applied.map(Into::into),
+        }
+    }
+}
+
+fn role(state: ServerState) -> Role {
+    match state {
+        ServerState::Learner => Role::Learner,
+        ServerState::Follower => Role::Follower,
+        ServerState::Candidate => Role::Candidate,
+        ServerState::Leader => Role::Leader,
+        ServerState::Shutdown => Role::Stopped,
+    }
+}
+
 impl Status {
     pub(crate) fn of<R: Runtime>(metrics: &RaftMetrics<Types<R>>) -> Self {
         Self {
             id: metrics.id,
-            role: match metrics.state {
-                ServerState::Learner => Role::Learner,
-                ServerState::Follower => Role::Follower,
-                ServerState::Candidate => Role::Candidate,
-                ServerState::Leader => Role::Leader,
-                ServerState::Shutdown => Role::Stopped,
-            },
+            role: role(metrics.state),
             term: metrics.current_term,
             leader: metrics.current_leader,
             last: metrics.last_log_index,

@@ -1,5 +1,5 @@
-//! What the services need of whoever orders the commands. [`crate::solo::Solo`] is a
-//! cluster of one; nothing outside of it knows that there is no other member.
+//! What the services need of whoever orders the commands: [`crate::replica::Replica`], for clusters
+//! of every size. No service knows of Raft.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,6 +7,11 @@ use std::pin::Pin;
 use kv_api::Fault;
 use kv_api::kvpb::Command;
 use kv_core::Reply;
+
+use crate::replica::ask::{Answer, Ask};
+
+/// The largest command (etcd: `--max-request-bytes`), bytes.
+pub const REQUEST_BYTES: usize = 3 << 19;
 
 /// An answer that is under way.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Fault>> + Send + 'a>>;
@@ -28,8 +33,41 @@ pub trait Consensus: Send + Sync + 'static {
     /// That cannot be known now: no leader, or the member is stopping.
     fn read_barrier(&self) -> Pending<'_, ()>;
 
-    /// How things stand.
+    /// How things stand; costs nothing.
     fn status(&self) -> Status;
+
+    /// The members, as this one knows them.
+    fn places(&self) -> Vec<Place>;
+
+    /// Asks whichever member leads for what only that one knows or may do.
+    ///
+    /// # Errors
+    /// The leader's refusal; [`Fault::Timeout`] when there is none.
+    fn ask_leader(&self, ask: Ask) -> Pending<'_, Answer>;
+
+    /// Gives the lead to another member. At the leader.
+    ///
+    /// # Errors
+    /// [`Fault::NotLeader`], [`Fault::BadLeaderTransferee`] for one without a vote,
+    /// [`Fault::Timeout`] when it does not take it.
+    fn move_leader(&self, to: u64) -> Pending<'_, ()>;
+
+    /// Revokes a lease that is over by the clock of this member, as the leader of `term`.
+    ///
+    /// # Errors
+    /// It does not lead in that term any more, among others; nobody waits for this.
+    fn expire(&self, term: u64, lease: i64) -> Pending<'_, ()>;
+}
+
+/// A member's place in the cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Its id.
+    pub id: u64,
+    /// Where other members reach it.
+    pub peer_urls: Vec<String>,
+    /// Whether it has a vote.
+    pub has_vote: bool,
 }
 
 /// How a member stands in its cluster.

@@ -12,6 +12,18 @@ pub enum Error {
     /// The log.
     #[error(transparent)]
     Log(#[from] kv_log::Error),
+    /// Raft cannot start, or has stopped.
+    #[error("the member cannot take part in its cluster: {0}")]
+    Raft(String),
+    /// The cluster that the flags name cannot be begun or joined.
+    #[error("cannot begin or join the cluster: {0}")]
+    Initial(String),
+    /// Another member has said so.
+    #[error(
+        "this member was removed from its cluster: to have it back, add it anew (member add) and start it \
+         with an empty data directory and --initial-cluster-state existing"
+    )]
+    Removed,
     /// An entry that another version has made. Passing over it would make this member's state
     /// another than that of the others.
     #[error(
@@ -20,16 +32,6 @@ pub enum Error {
     Entry {
         /// Where in the log.
         index: u64,
-    },
-    /// The log ends before what the database has applied.
-    #[error(
-        "the log goes up to entry {last}, but the database holds entry {applied}: bring the log's files back, or restore a snapshot into an empty data directory"
-    )]
-    LogBehind {
-        /// The log's last entry.
-        last: String,
-        /// The database's.
-        applied: u64,
     },
     /// A file or a socket.
     #[error("cannot {doing}")]

@@ -3,7 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::identity::Initial;
 
 /// Flags that are served, and what etcd takes when they are not given.
 const FLAGS: &[(&str, &str)] = &[
@@ -16,6 +20,9 @@ const FLAGS: &[(&str, &str)] = &[
     ("initial-cluster", ""),
     ("initial-cluster-state", "new"),
     ("initial-cluster-token", "etcd-cluster"),
+    ("heartbeat-interval", "100"),
+    ("election-timeout", "1000"),
+    ("snapshot-count", "100000"),
 ];
 
 /// What a member is started with.
@@ -29,8 +36,20 @@ pub struct Flags {
     pub listen_client: Vec<SocketAddr>,
     /// Where clients are told to go.
     pub advertise_client: Vec<String>,
+    /// Where peers are served.
+    pub listen_peer: Vec<SocketAddr>,
     /// Where peers are told to go.
     pub peer_urls: Vec<String>,
+    /// The members with which the cluster begins, or those to ask about the one that is joined.
+    pub initial: Initial,
+    /// Whether the cluster is there already.
+    pub existing: bool,
+    /// How often a leader says that it leads.
+    pub heartbeat: Duration,
+    /// After how long without a leader an election starts.
+    pub election: Duration,
+    /// Entries after which the log's beginning may go.
+    pub snapshot_count: u64,
     /// What tells clusters with the same addresses apart.
     pub token: String,
 }
@@ -75,10 +94,9 @@ pub enum Wanted {
 
 /// The flags and their defaults, for `--help`.
 pub fn help() -> String {
-    let mut text =
-        "usage: kv [--FLAG VALUE]...\nA member of a cluster of one, which speaks etcd's v3 API.\n\n\
+    let mut text = "usage: kv [--FLAG VALUE]...\nA member of a store, which speaks etcd's v3 API.\n\n\
                     Each flag can also be given as a variable: --data-dir as ETCD_DATA_DIR.\n"
-            .to_owned();
+        .to_owned();
     for (flag, default) in FLAGS {
         let default = if *flag == "data-dir" { "NAME.etcd" } else { default };
         text.extend(["  --", flag, " ", default, "\n"]);
@@ -148,31 +166,60 @@ fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
     for url in &advertise_client {
         split("advertise-client-urls", url)?;
     }
+    let mut listen_peer = Vec::new();
     for url in list(&get("listen-peer-urls")) {
-        addresses("listen-peer-urls", &url)?;
+        listen_peer.extend(addresses("listen-peer-urls", &url)?);
     }
     let peer_urls = list(&get("initial-advertise-peer-urls"));
     for url in &peer_urls {
         split("initial-advertise-peer-urls", url)?;
     }
-    let cluster = get("initial-cluster");
-    for pair in list(&cluster) {
+    let mut initial = Initial::new();
+    for pair in list(&get("initial-cluster")) {
         let wrong = |why| Wrong::Value { flag: "initial-cluster", value: pair.clone(), why };
         let (member, url) = pair.split_once('=').ok_or_else(|| wrong("it must be NAME=URL"))?;
-        if member != name {
-            return Err(wrong("this version serves a cluster of one member, which is named by --name"));
-        }
-        if !peer_urls.iter().any(|known| known == url) {
-            return Err(wrong("it is not among --initial-advertise-peer-urls"));
-        }
+        split("initial-cluster", url)?;
+        initial.entry(member.to_owned()).or_default().push(url.to_owned());
+    }
+    if initial.is_empty() {
+        initial.insert(name.clone(), peer_urls.clone());
     }
     let state = get("initial-cluster-state");
-    if state != "new" {
-        let why = "this version begins clusters of one (new), and cannot join one";
-        return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
+    let existing = match state.as_str() {
+        "new" => false,
+        "existing" => true,
+        _ => {
+            let why = "it must be new or existing";
+            return Err(Wrong::Value { flag: "initial-cluster-state", value: state, why });
+        }
+    };
+    let heartbeat_ms = number("heartbeat-interval", &get("heartbeat-interval"), 1..=10_000)?;
+    let election = get("election-timeout");
+    let election_ms = number("election-timeout", &election, 10..=50_000)?;
+    if election_ms < 5 * heartbeat_ms {
+        let why = "it must be five times --heartbeat-interval at least";
+        return Err(Wrong::Value { flag: "election-timeout", value: election, why });
     }
-    let token = get("initial-cluster-token");
-    Ok(Flags { name, data_dir: data_dir.into(), listen_client, advertise_client, peer_urls, token })
+    Ok(Flags {
+        name,
+        data_dir: data_dir.into(),
+        listen_client,
+        advertise_client,
+        listen_peer,
+        peer_urls,
+        initial,
+        existing,
+        heartbeat: Duration::from_millis(heartbeat_ms),
+        election: Duration::from_millis(election_ms),
+        snapshot_count: number("snapshot-count", &get("snapshot-count"), 1..=u64::MAX)?,
+        token: get("initial-cluster-token"),
+    })
+}
+
+fn number(flag: &'static str, text: &str, range: RangeInclusive<u64>) -> Result<u64, Wrong> {
+    let number = text.parse().ok().filter(|number| range.contains(number));
+    let why = "it must be a whole number, neither too small nor too large";
+    number.ok_or_else(|| Wrong::Value { flag, value: text.to_owned(), why })
 }
 
 fn list(text: &str) -> Vec<String> {
@@ -228,6 +275,19 @@ mod tests {
         let flags = served("", &[]);
         assert_eq!(flags.data_dir, PathBuf::from("default.etcd"));
         assert_eq!(flags.listen_client, ["127.0.0.1:2379".parse().unwrap()]);
+        assert_eq!(flags.listen_peer, ["127.0.0.1:2380".parse().unwrap()]);
+        assert_eq!(flags.initial["default"], ["http://localhost:2380"]);
+        assert_eq!((flags.heartbeat.as_millis(), flags.election.as_millis()), (100, 1000));
+    }
+
+    #[test]
+    fn a_cluster_is_named_with_all_its_addresses() {
+        let cluster = "a=http://127.0.0.1:1,b=http://127.0.0.1:2,a=http://[::1]:1";
+        let flags =
+            served(&format!("--name a --initial-cluster {cluster} --initial-cluster-state existing"), &[]);
+        assert_eq!(flags.initial["a"], ["http://127.0.0.1:1", "http://[::1]:1"]);
+        assert_eq!(flags.initial["b"], ["http://127.0.0.1:2"]);
+        assert!(flags.existing);
     }
 
     #[test]
@@ -248,8 +308,11 @@ mod tests {
             ("--listen-peer-urls http://192.0.2.1:1", "plain text is served on loopback only"),
             ("--listen-client-urls https://127.0.0.1:1", "TLS is not served"),
             ("--listen-client-urls http://127.0.0.1", "it must end with a port"),
-            ("--initial-cluster default=http://localhost:2380,b=http://localhost:1", "a cluster of one"),
-            ("--initial-cluster-state existing", "cannot join"),
+            ("--initial-cluster default", "it must be NAME=URL"),
+            ("--initial-cluster a=ftp://localhost:1", "it must begin with http://"),
+            ("--initial-cluster-state old", "it must be new or existing"),
+            ("--election-timeout 499", "five times --heartbeat-interval"),
+            ("--snapshot-count 0", "neither too small"),
         ];
         for (words, reason) in cases {
             let error = read(words, &[]).unwrap_err().to_string();

@@ -170,6 +170,16 @@ impl Hub {
         }
     }
 
+    /// The state was replaced by a later one, whose changes nobody told: all watchers read them from
+    /// the store.
+    pub fn jump(&self, revision: i64) {
+        let mut index = lock(&self.index);
+        let told = std::mem::replace(&mut index.revision, revision);
+        for place in index.keys.values().flatten().chain(&index.ranges) {
+            place.outbox.lag(place.watch_id, told + 1);
+        }
+    }
+
     /// A lagging watcher has read all before `next`. Returns whether it has caught up.
     pub fn caught_up(&self, outbox: &Outbox, watch_id: i64, next: i64) -> bool {
         let index = lock(&self.index);
@@ -221,6 +231,17 @@ impl Outbox {
                 _ => watcher.waiting.push_back((revision, vec![event.clone()])),
             }
         }
+        self.filled.notify_one();
+    }
+
+    /// Lets a watcher read from the store what waits for it and what comes, up to `next` at the latest.
+    fn lag(&self, watch_id: i64, next: i64) {
+        let mut watchers = lock(&self.watchers);
+        let Some(watcher) = watchers.get_mut(&watch_id).filter(|watcher| !watcher.lags) else { return };
+        let first = watcher.waiting.front().and_then(|(_, events)| events.first());
+        watcher.next = first.map_or(next.max(watcher.next), |first| first.kv.mod_revision);
+        watcher.empty();
+        watcher.lags = true;
         self.filled.notify_one();
     }
 
@@ -341,6 +362,21 @@ mod tests {
         hub.publish(20, &[put("a", 20, 1)]);
         assert_eq!(outbox.take(&hub)[0].events, [put("a", 20, 1)]);
         assert_eq!(outbox.progress(&hub), Some(20));
+    }
+
+    #[test]
+    fn after_a_jump_all_is_read_from_the_store() {
+        let hub = Hub::new(1);
+        let outbox = Arc::new(Outbox::default());
+        hub.add(&outbox, 0, wish("a"), 0);
+        hub.add(&outbox, 1, wish("b"), 0);
+        hub.add(&outbox, 2, wish("b"), 90);
+        hub.publish(3, &[put("a", 2, 1)]);
+        hub.jump(50);
+        assert!(outbox.take(&hub).is_empty());
+        let lagging: Vec<_> = outbox.lagging().into_iter().map(|(id, _, next)| (id, next)).collect();
+        assert_eq!(lagging, [(0, 2), (1, 4), (2, 90)]);
+        assert_eq!(hub.revision(), 50);
     }
 
     #[test]

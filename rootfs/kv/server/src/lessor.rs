@@ -1,6 +1,9 @@
 //! When leases end. The state knows which there are; this knows for how long each
 //! still has, by the monotonic clock of the member that leads, and says which are due.
 //! They end by a command, so that all members end them at the same revision.
+//!
+//! Who begins to lead gives each lease its whole time again: what it had left was known to the
+//! one that led before. So a change of the leader makes leases longer, and never shorter.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,7 +30,13 @@ pub struct Lessor {
 struct Inner {
     leases: HashMap<i64, Running>,
     order: BTreeSet<(Instant, i64)>,
+    /// The term in which this member leads; only then are leases due.
+    leads: Option<u64>,
 }
+
+/// This member does not lead, so it does not know how long leases have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Follows;
 
 #[derive(Clone, Copy, Debug)]
 struct Running {
@@ -47,19 +56,43 @@ pub struct Left {
 }
 
 impl Lessor {
-    /// Starts with the leases that are there, each with its whole time, or what a checkpoint left of it.
+    /// Starts with the leases that are there, as one that follows.
     pub fn new(leases: &[Lease]) -> Self {
-        let mut inner = Inner::default();
+        let lessor = Self { inner: Mutex::default(), changed: Notify::new() };
+        lessor.replace(leases);
+        lessor
+    }
+
+    /// The leases are others now, each with its whole time.
+    pub fn replace(&self, leases: &[Lease]) {
+        let mut inner = self.lock();
+        inner.leases.clear();
+        inner.order.clear();
         for lease in leases {
-            let first_s = if lease.remaining_s > 0 { lease.remaining_s } else { lease.ttl_s };
-            inner.start(lease.id, lease.ttl_s, first_s);
+            inner.start(lease.id, lease.ttl_s);
         }
-        Self { inner: Mutex::new(inner), changed: Notify::new() }
+        self.changed.notify_one();
+    }
+
+    /// This member leads from now on, in `term`, and every lease has its whole time again.
+    pub fn lead(&self, term: u64) {
+        let mut inner = self.lock();
+        let leases: Vec<_> = inner.leases.iter().map(|(id, running)| (*id, running.ttl_s)).collect();
+        for (id, ttl_s) in leases {
+            inner.start(id, ttl_s);
+        }
+        inner.leads = Some(term);
+        self.changed.notify_one();
+    }
+
+    /// This member leads no more; nothing is due here.
+    pub fn follow(&self) {
+        self.lock().leads = None;
     }
 
     /// A lease was granted.
     pub fn granted(&self, id: i64, ttl_s: i64) {
-        self.lock().start(id, ttl_s, ttl_s);
+        self.lock().start(id, ttl_s);
         self.changed.notify_one();
     }
 
@@ -70,22 +103,31 @@ impl Lessor {
 
     /// Gives a lease its whole time again; returns that, seconds, or `None` if there is no such
     /// lease, or it is due.
-    pub fn keep_alive(&self, id: i64) -> Option<i64> {
+    ///
+    /// # Errors
+    /// [`Follows`].
+    pub fn keep_alive(&self, id: i64) -> Result<Option<i64>, Follows> {
         let mut inner = self.lock();
-        let running = *inner.leases.get(&id)?;
+        inner.leads.ok_or(Follows)?;
+        let Some(running) = inner.leases.get(&id).copied() else { return Ok(None) };
         if running.ends <= Instant::now() {
-            return None;
+            return Ok(None);
         }
-        inner.forget(id);
-        inner.start(id, running.ttl_s, running.ttl_s);
-        Some(running.ttl_s)
+        inner.start(id, running.ttl_s);
+        Ok(Some(running.ttl_s))
     }
 
-    /// What a lease still has.
-    pub fn left(&self, id: i64) -> Option<Left> {
-        let running = *self.lock().leases.get(&id)?;
-        let left = running.ends.saturating_duration_since(Instant::now());
-        Some(Left { granted_s: running.ttl_s, left_s: left.as_secs() as i64 })
+    /// What a lease still has; `None` if there is no such lease.
+    ///
+    /// # Errors
+    /// [`Follows`].
+    pub fn left(&self, id: i64) -> Result<Option<Left>, Follows> {
+        let inner = self.lock();
+        inner.leads.ok_or(Follows)?;
+        Ok(inner.leases.get(&id).map(|running| {
+            let left = running.ends.saturating_duration_since(Instant::now());
+            Left { granted_s: running.ttl_s, left_s: left.as_secs() as i64 }
+        }))
     }
 
     /// All leases, the one that ends first before the others.
@@ -93,23 +135,29 @@ impl Lessor {
         self.lock().order.iter().map(|(_, id)| *id).collect()
     }
 
-    /// Waits until leases are due, and gives them out; each again after a second, if it is not
-    /// revoked by then.
-    pub async fn due(&self) -> Vec<i64> {
+    /// Waits until leases are due, and gives them out, with the term in which this member leads; each
+    /// again after a second, if it is not revoked by then.
+    pub async fn due(&self) -> (u64, Vec<i64>) {
         loop {
             let changed = self.changed.notified();
             let first = {
                 let mut inner = self.lock();
-                let due = inner.take_due(Instant::now());
-                if !due.is_empty() {
-                    return due;
+                match inner.leads {
+                    None => None,
+                    Some(term) => {
+                        let due = inner.take_due(Instant::now());
+                        if !due.is_empty() {
+                            return (term, due);
+                        }
+                        inner.order.first().map(|(ends, _)| *ends)
+                    }
                 }
-                inner.order.first().map(|(ends, _)| *ends)
             };
             match first {
                 None => changed.await,
                 Some(first) => {
                     tokio::select! {
+                        biased;
                         () = changed => {}
                         () = tokio::time::sleep_until(first) => {}
                     }
@@ -124,11 +172,11 @@ impl Lessor {
 }
 
 impl Inner {
-    fn start(&mut self, id: i64, ttl_s: i64, left_s: i64) {
+    fn start(&mut self, id: i64, ttl_s: i64) {
         let now = Instant::now();
         // A lease of 285 years may be as long as the clock can count.
         let far = Duration::from_hours(100 * 365 * 24);
-        let left = Duration::from_secs(left_s.max(0) as u64).min(far);
+        let left = Duration::from_secs(ttl_s.max(0) as u64).min(far);
         let ends = now + left;
         self.forget(id);
         self.leases.insert(id, Running { ttl_s, ends, turn: ends });
@@ -160,31 +208,52 @@ impl Inner {
 mod tests {
     use super::*;
 
+    const TEN: Lease = Lease { id: 1, ttl_s: 10, remaining_s: 0 };
+
     #[tokio::test(start_paused = true)]
     async fn a_lease_is_due_after_its_time_and_not_before() {
-        let lessor = Lessor::new(&[Lease { id: 1, ttl_s: 10, remaining_s: 0 }]);
+        let lessor = Lessor::new(&[TEN]);
+        lessor.lead(7);
         let began = Instant::now();
         tokio::time::advance(Duration::from_secs(6)).await;
-        assert_eq!(lessor.keep_alive(1), Some(10));
-        assert_eq!(lessor.due().await, [1]);
+        assert_eq!(lessor.keep_alive(1), Ok(Some(10)));
+        assert_eq!(lessor.due().await, (7, vec![1]));
         assert_eq!(began.elapsed().as_secs(), 16);
-        assert_eq!(lessor.keep_alive(1), None, "it is being revoked");
-        assert_eq!(lessor.due().await, [1], "its revocation is tried again");
+        assert_eq!(lessor.keep_alive(1), Ok(None), "it is being revoked");
+        assert_eq!(lessor.due().await, (7, vec![1]), "its revocation is tried again");
         lessor.revoked(1);
         assert_eq!(lessor.all(), Vec::<i64>::new());
-        assert_eq!(lessor.left(1), None);
+        assert_eq!(lessor.left(1), Ok(None));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_checkpoint_counts_and_a_new_lease_wakes_who_waits() {
-        let lessor = Lessor::new(&[Lease { id: 1, ttl_s: 100, remaining_s: 30 }]);
-        assert_eq!(lessor.left(1), Some(Left { granted_s: 100, left_s: 30 }));
+    async fn a_new_lease_wakes_who_waits() {
+        let lessor = Lessor::new(&[Lease { ttl_s: 100, ..TEN }]);
+        lessor.lead(1);
+        assert_eq!(lessor.left(1), Ok(Some(Left { granted_s: 100, left_s: 100 })));
         let began = Instant::now();
         let (due, ()) = tokio::join!(lessor.due(), async {
             tokio::task::yield_now().await;
             lessor.granted(2, 5);
         });
-        assert_eq!(due, [2]);
+        assert_eq!(due, (1, vec![2]));
         assert_eq!(began.elapsed().as_secs(), 5);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_leads_ends_leases_and_a_new_lead_shortens_none() {
+        let lessor = Lessor::new(&[TEN]);
+        let began = Instant::now();
+        assert_eq!((lessor.keep_alive(1), lessor.left(1)), (Err(Follows), Err(Follows)));
+        let (due, ()) = tokio::join!(lessor.due(), async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            lessor.lead(2);
+        });
+        assert_eq!(due, (2, vec![1]));
+        assert_eq!(began.elapsed().as_secs(), 70, "its whole time after the lead began");
+        lessor.follow();
+        assert_eq!(lessor.keep_alive(1), Err(Follows));
+        lessor.lead(4);
+        assert_eq!(lessor.keep_alive(1), Ok(Some(10)), "what was due in another lead is not any more");
     }
 }

@@ -6,8 +6,8 @@
 //! for the consensus to say that this member is up to date, and then takes a view of
 //! the state. Start at [`server::Server`].
 //!
-//! The services know the trait only. [`solo::Solo`] is a cluster of one; TLS,
-//! authentication, further members and the JSON gateway are not here yet.
+//! The services know the trait only. [`replica::Replica`] is the member under Raft; TLS,
+//! authentication and the JSON gateway are not here yet.
 //! The library prints nothing and ends nothing: the program does.
 
 mod answer;
@@ -19,7 +19,8 @@ pub mod identity;
 pub mod lessor;
 pub mod machine;
 pub mod member;
+pub mod peer;
+pub mod replica;
 pub mod server;
 pub mod service;
-pub mod solo;
 mod wire;

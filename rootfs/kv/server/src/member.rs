@@ -26,8 +26,6 @@ pub struct Member {
     pub shared: Shared,
     /// Who this member is.
     pub identity: Arc<Identity>,
-    /// Where clients reach it.
-    pub client_urls: Arc<[String]>,
 }
 
 impl std::fmt::Debug for Member {

@@ -1,10 +1,18 @@
 //! A member as a whole: opened, serving, ended.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use kv_log::Log;
+use kv_log::disk::RealDisk;
+use kv_raft::snapshot::FolderSpool;
+use kv_raft::{Config, Tokio};
 use tokio::net::TcpListener;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server as Transport;
@@ -12,49 +20,58 @@ use tonic::transport::Server as Transport;
 use crate::error::Error;
 use crate::flags::Flags;
 use crate::identity::Identity;
+use crate::machine::Machine;
 use crate::member::Member;
+use crate::peer::{Net, listen, roster};
+use crate::replica::{Applying, FileHome, Me, Replica, Waiting, WriteAhead};
 use crate::service;
-use crate::solo::Solo;
+
+/// Bytes of commands after which the log's beginning may go, however few they are.
+const SNAPSHOT_BYTES: u64 = 64 << 20;
 
 /// A member that is open and has its sockets.
 #[derive(Debug)]
 pub struct Server {
-    solo: Arc<Solo>,
+    replica: Replica<Tokio, Net>,
     member: Member,
     listeners: Vec<TcpListener>,
+    peer_listeners: Vec<TcpListener>,
 }
 
 impl Server {
-    /// Opens the data directory, replays the log, and binds the client addresses.
+    /// Binds the addresses, opens the data directory, and takes the member's part in its cluster: as it
+    /// was, or, with an empty data directory, as the flags say.
     ///
     /// # Errors
-    /// The log's and the database's; [`Error::Io`] for an address that cannot be had.
+    /// The log's and the database's; [`Error::Io`] for an address that cannot be had;
+    /// [`Error::Initial`].
     pub async fn open(flags: &Flags) -> Result<Self, Error> {
         // Sockets first: they cost nothing to give back.
-        let mut listeners = Vec::new();
-        for address in &flags.listen_client {
-            let listener = TcpListener::bind(address).await;
-            let doing = || format!("listen on {address} (--listen-client-urls)");
-            listeners.push(listener.map_err(|source| Error::Io { doing: doing(), source })?);
-        }
-        let folder = flags.data_dir.clone();
+        let listeners = bind(&flags.listen_client, "listen-client-urls").await?;
+        let peer_listeners = bind(&flags.listen_peer, "listen-peer-urls").await?;
+        let folder = &flags.data_dir;
         let doing = || format!("create {}", folder.display());
-        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(folder);
         made.map_err(|source| Error::Io { doing: doing(), source })?;
-        let new = Identity::of_one(&flags.name, &flags.peer_urls, &flags.token);
-        let identity = Identity::load_or_keep(&folder, new)?;
-        let (cluster, id) = (identity.cluster, identity.member);
-        let opened = tokio::task::spawn_blocking(move || Solo::open(&folder, cluster, id)).await;
-        let doing = || "finish opening the data directory".to_owned();
-        let (solo, shared) = opened.map_err(|error| Error::Io { doing: doing(), source: error.into() })??;
-        let solo = Arc::new(solo);
-        let member = Member {
-            consensus: Arc::clone(&solo) as _,
-            shared,
-            identity: Arc::new(identity),
-            client_urls: flags.advertise_client.clone().into(),
+        let old = Identity::load(folder, &flags.name)?;
+        let is_new = old.is_none();
+        let identity = match old {
+            Some(identity) => identity,
+            None if flags.existing => join(flags).await?,
+            None => found(flags)?,
         };
-        Ok(Self { solo, member, listeners })
+        let waiting = Waiting::new(RandomState::new().hash_one(0));
+        let (machine, log) = open(folder, identity.cluster, &waiting).await?;
+        if is_new {
+            identity.keep(folder)?;
+        }
+        let replica = start(flags, &identity, machine, log, waiting).await?;
+        let member = Member {
+            consensus: Arc::new(replica.clone()),
+            shared: replica.applying().lock().shared(),
+            identity: Arc::new(identity),
+        };
+        Ok(Self { replica, member, listeners, peer_listeners })
     }
 
     /// The addresses that are served.
@@ -68,7 +85,13 @@ impl Server {
     /// # Errors
     /// Why the member could not go on, or could not write at the end.
     pub async fn serve(self, stop: impl Future<Output = ()>) -> Result<(), Arc<Error>> {
-        let expiry = tokio::spawn(service::expire(self.member.clone()));
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(service::expire(self.member.clone()));
+        let host = listen::Host { cluster: self.member.identity.cluster, replica: self.replica.clone() };
+        for listener in self.peer_listeners {
+            tasks.spawn(listen::serve(listener, host.clone()));
+        }
+        let chores = tokio::spawn(chores(self.replica.applying().clone()));
         let (quit, _) = tokio::sync::watch::channel(false);
         let mut servers = tokio::task::JoinSet::new();
         for listener in self.listeners {
@@ -91,23 +114,154 @@ impl Server {
         }
         let mut result = tokio::select! {
             () = stop => Ok(()),
-            reason = self.solo.ended() => reason.map_or(Ok(()), Err),
+            reason = self.replica.ended() => Err(Arc::new(Error::Raft(reason))),
+            () = self.replica.peers().removed() => Err(Arc::new(Error::Removed)),
+            Ok(Err(error)) = chores => Err(Arc::new(error)),
             Some(ended) = servers.join_next() => match ended {
                 Ok(Err(error)) => Err(Arc::new(Error::Serve(error))),
                 _ => Ok(()),
             },
         };
         quit.send_replace(true);
-        expiry.abort();
         // Streams (watches) have no end of their own, so they get a moment and are then cut.
-        let grace = std::time::Duration::from_millis(500);
+        let grace = Duration::from_millis(500);
         let _ = tokio::time::timeout(grace, async { while servers.join_next().await.is_some() {} }).await;
         servers.abort_all();
-        let solo = self.solo;
-        let closed = tokio::task::spawn_blocking(move || solo.close()).await;
-        if let Ok(Err(error)) = closed {
-            result = result.and(Err(error));
+        tasks.abort_all();
+        self.replica.shutdown().await;
+        let applying = self.replica.applying().clone();
+        let kept = tokio::task::spawn_blocking(move || applying.make_durable()).await;
+        if let Ok(Err(error)) = kept {
+            result = result.and(Err(Arc::new(error)));
         }
         result
+    }
+}
+
+async fn bind(addresses: &[SocketAddr], flag: &str) -> Result<Vec<TcpListener>, Error> {
+    let mut listeners = Vec::new();
+    for address in addresses {
+        let listener = TcpListener::bind(address).await;
+        let doing = || format!("listen on {address} (--{flag})");
+        listeners.push(listener.map_err(|source| Error::Io { doing: doing(), source })?);
+    }
+    Ok(listeners)
+}
+
+/// The identity of a member that begins a cluster with the others.
+fn found(flags: &Flags) -> Result<Identity, Error> {
+    check_own(flags)?;
+    Identity::founder(&flags.name, &flags.initial, &flags.token)
+}
+
+/// As etcd: a member is known by the same addresses to itself and to the others.
+fn check_own(flags: &Flags) -> Result<(), Error> {
+    let own: Option<BTreeSet<_>> = flags.initial.get(&flags.name).map(|urls| urls.iter().collect());
+    if own.is_some_and(|own| own != flags.peer_urls.iter().collect()) {
+        let why = format!(
+            "--initial-cluster gives {} other addresses than --initial-advertise-peer-urls",
+            flags.name
+        );
+        return Err(Error::Initial(why));
+    }
+    Ok(())
+}
+
+/// The identity of a member that was added to a cluster: any of its members knows it, by the addresses
+/// with which it was added.
+async fn join(flags: &Flags) -> Result<Identity, Error> {
+    check_own(flags)?;
+    let own: BTreeSet<_> = flags.peer_urls.iter().collect();
+    let others = flags.initial.iter().filter(|(name, _)| **name != flags.name);
+    let mut why = "--initial-cluster names no member to ask; add NAME=URL of one that runs".to_owned();
+    for url in others.flat_map(|(_, urls)| urls) {
+        let roster = match roster::ask(url).await {
+            Ok(roster) => roster,
+            Err(error) => {
+                why = format!("{url}: {error}");
+                continue;
+            }
+        };
+        let entry = roster.members.iter().find(|entry| entry.urls.iter().collect::<BTreeSet<_>>() == own);
+        match entry {
+            Some(entry) if entry.name.is_empty() => {
+                let (cluster, member) = (roster.cluster, entry.id);
+                let founders = std::collections::BTreeMap::new();
+                return Ok(Identity { cluster, member, name: flags.name.clone(), founders });
+            }
+            Some(entry) => {
+                return Err(Error::Initial(format!(
+                    "member {:x} with these addresses was started before and has another data directory: \
+                     bring that back, or remove the member and add it anew",
+                    entry.id
+                )));
+            }
+            None => {
+                why = format!(
+                    "{url} knows no member with the addresses of --initial-advertise-peer-urls: \
+                     add it first (member add)"
+                );
+            }
+        }
+    }
+    Err(Error::Initial(why))
+}
+
+async fn open(folder: &Path, cluster: u64, waiting: &Waiting) -> Result<(Machine, Log<RealDisk>), Error> {
+    let (folder, waiting) = (folder.to_owned(), waiting.clone());
+    let opened = tokio::task::spawn_blocking(move || {
+        let machine = Machine::open(FileHome(folder.join("db")), waiting)?;
+        let mut options = kv_log::Options::new(cluster);
+        // One that has applied something had a log, and votes in it.
+        options.create = machine.raft_position()?.is_empty();
+        let (log, _) = Log::open(RealDisk, &folder.join("log"), options)?;
+        Ok::<_, Error>((machine, log))
+    });
+    let doing = || "finish opening the data directory".to_owned();
+    opened.await.map_err(|error| Error::Io { doing: doing(), source: error.into() })?
+}
+
+async fn start(
+    flags: &Flags,
+    identity: &Identity,
+    machine: Machine,
+    log: Log<RealDisk>,
+    waiting: Waiting,
+) -> Result<Replica<Tokio, Net>, Error> {
+    let spool = Arc::new(FolderSpool::new(&flags.data_dir));
+    let config = Config {
+        heartbeat: flags.heartbeat,
+        election: flags.election,
+        request: Duration::from_secs(5) + 2 * flags.election,
+        snapshot_entries: flags.snapshot_count,
+        snapshot_bytes: SNAPSHOT_BYTES,
+        spool: Arc::clone(&spool) as _,
+        ..Config::new(identity.member, identity.cluster)
+    };
+    let peers = Net::new(identity.cluster, identity.member, flags.election);
+    let founders = identity.founders.iter();
+    let founders: std::collections::BTreeMap<_, _> =
+        founders.map(|(id, urls)| (*id, kv_raft::Member { urls: urls.clone() })).collect();
+    let founders = (!founders.is_empty()).then_some(founders);
+    let me = Me { name: identity.name.clone(), client_urls: flags.advertise_client.clone() };
+    let applying = Applying::new(machine, spool);
+    Replica::start(config, WriteAhead::new(log), applying, waiting, peers, me, founders).await
+}
+
+/// Does what can wait, on a thread that may.
+async fn chores(applying: Applying) -> Result<(), Error> {
+    let told = Arc::clone(&applying.lock().shared().chores);
+    loop {
+        told.notified().await;
+        loop {
+            let applying = applying.clone();
+            // It ends with the process, or by a defect that is told by who hits it next.
+            let Ok(more) = tokio::task::spawn_blocking(move || applying.lock().chore()).await else { break };
+            if !more? {
+                break;
+            }
+            // Those who apply come in between.
+            tokio::task::yield_now().await;
+        }
     }
 }

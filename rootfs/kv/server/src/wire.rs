@@ -134,6 +134,8 @@ pub fn command(change: Change) -> Result<Option<Command>, Fault> {
             let alarm = Alarm { member: request.member_id, kind: request.alarm as u32 };
             Command::Alarm { action, alarm }
         }
+        Change::MemberPublished(published) => crate::replica::publish(&published),
+        Change::MemberIntent(intent) => crate::replica::intend(&intent),
         _ => return Ok(None),
     }))
 }

@@ -14,6 +14,7 @@ use openraft::Raft;
 use openraft::errors::{Fatal, InitializeError as RaftInitialize, RaftError};
 use openraft::type_config::TypeConfigExt;
 use openraft_rt::AsyncRuntime;
+use openraft_rt::watch::WatchReceiver;
 use prost::Message;
 use rand_core::Rng;
 
@@ -24,7 +25,7 @@ use crate::log::Store;
 use crate::machine::{Applier, Pressure, lock};
 use crate::network::{Shared, Way, Ways};
 use crate::once::Once;
-use crate::status::{Status, Watch};
+use crate::status::{Pulse, Status, Watch};
 use crate::types::Types;
 use crate::wire::{self, Answer, Ask};
 use crate::{Config, LogStore, Machine, Member, Network, NodeId, Runtime};
@@ -197,17 +198,22 @@ impl<R: Runtime, M: Machine, N: Network> Node<R, M, N> {
 
     /// The leader that this member follows, or is.
     pub fn leader(&self) -> Option<NodeId> {
-        self.status().leader
+        self.pulse().leader
     }
 
     /// This member's term.
     pub fn term(&self) -> u64 {
-        self.status().term
+        self.pulse().term
     }
 
     /// What it knows now.
     pub fn status(&self) -> Status {
         self.watch().status()
+    }
+
+    /// The part of what it knows now that costs nothing to tell.
+    pub fn pulse(&self) -> Pulse {
+        Pulse::of::<R>(&self.raft().metrics().borrow_watched())
     }
 
     /// Follows what it knows.

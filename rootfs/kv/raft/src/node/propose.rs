@@ -35,6 +35,12 @@ impl<R: Runtime, M: Machine, N: Network> Node<R, M, N> {
         self.propose_once(None, command).await
     }
 
+    /// Proposes at this member as the leader of `term`: if it leads another one by then, the command
+    /// is refused. As [`Node::propose_here`] otherwise.
+    pub async fn propose_in(&self, term: u64, command: Bytes) -> Result<Proposed, ProposeError> {
+        self.propose_once(Some(term), command).await
+    }
+
     /// Proposes as the leader, of that term alone where one is given.
     ///
     /// openraft refuses while a majority has not answered the leader for an election's time, also at

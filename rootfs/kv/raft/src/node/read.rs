@@ -47,8 +47,8 @@ impl<R: Runtime, M: Machine, N: Network> Node<R, M, N> {
         }
     }
 
-    /// At the leader: the entry that a read of now must have.
-    pub(super) async fn read_index_here(&self) -> Result<LogId, ReadError> {
+    /// At the leader: the entry that a read of now must have. So this member led after the call.
+    pub async fn read_index_here(&self) -> Result<LogId, ReadError> {
         let asked = self.raft().get_read_linearizer(ReadPolicy::ReadIndex);
         match Types::<R>::timeout(self.request, asked).await {
             Err(_) => Err(ReadError::Timeout),

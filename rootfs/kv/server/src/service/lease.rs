@@ -12,6 +12,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::lessor::MIN_TTL_S;
 use crate::member::{Member, blocking, mixed_up};
+use crate::replica::ask::{Answer, Ask};
 
 /// The service.
 #[derive(Debug)]
@@ -20,9 +21,10 @@ pub struct Lease(pub Member);
 /// Ends leases when they are due; returns never.
 pub async fn expire(member: Member) {
     loop {
-        for id in member.shared.lessor.due().await {
+        let (term, due) = member.shared.lessor.due().await;
+        for id in due {
             // One that cannot be revoked now comes again.
-            let _ = member.change(Change::LeaseRevoke(pb::LeaseRevokeRequest { id })).await;
+            let _ = member.consensus.expire(term, id).await;
         }
     }
 }
@@ -69,10 +71,14 @@ impl pb::lease_server::Lease for Lease {
         request: Request<Streaming<pb::LeaseKeepAliveRequest>>,
     ) -> Result<Response<Self::LeaseKeepAliveStream>, Status> {
         let member = self.0.clone();
-        let answers = request.into_inner().map(move |request| {
-            let id = request?.id;
-            let ttl = member.shared.lessor.keep_alive(id).unwrap_or(0);
-            Ok(pb::LeaseKeepAliveResponse { header: Some(member.header_now()), id, ttl })
+        let answers = request.into_inner().then(move |request| {
+            let member = member.clone();
+            async move {
+                let id = request?.id;
+                let answer = member.consensus.ask_leader(Ask::KeepAlive(id)).await?;
+                let Answer::Seconds(ttl) = answer else { return Err(mixed_up()) };
+                Ok(pb::LeaseKeepAliveResponse { header: Some(member.header_now()), id, ttl })
+            }
         });
         Ok(Response::new(Box::pin(answers)))
     }
@@ -83,6 +89,8 @@ impl pb::lease_server::Lease for Lease {
     ) -> Result<Response<pb::LeaseTimeToLiveResponse>, Status> {
         let request = request.into_inner();
         let id = request.id;
+        let answer = self.0.consensus.ask_leader(Ask::Left(id)).await?;
+        let Answer::Left(left) = answer else { return Err(mixed_up()) };
         let view = self.0.view(false).await?;
         let mut response = pb::LeaseTimeToLiveResponse {
             header: Some(self.0.header_now()),
@@ -90,7 +98,7 @@ impl pb::lease_server::Lease for Lease {
             ttl: -1,
             ..Default::default()
         };
-        if let Some(left) = self.0.shared.lessor.left(id) {
+        if left.there {
             response.ttl = left.left_s;
             response.granted_ttl = left.granted_s;
             if request.keys {

@@ -132,11 +132,8 @@ impl pb::maintenance_server::Maintenance for Maintenance {
         &self,
         request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        // etcd: to the leader itself there is nothing to do; nobody else is there.
-        if request.into_inner().target_id == self.0.consensus.status().leader {
-            return Ok(Response::new(pb::MoveLeaderResponse { header: Some(self.0.header_now()) }));
-        }
-        Err(Fault::BadLeaderTransferee.into())
+        self.0.consensus.move_leader(request.into_inner().target_id).await?;
+        Ok(Response::new(pb::MoveLeaderResponse { header: Some(self.0.header_now()) }))
     }
 
     async fn downgrade(

@@ -16,8 +16,8 @@ use kv_api::etcdserverpb::watch_server::WatchServer;
 use kv_api::health::health_server::HealthServer;
 use tonic::service::Routes;
 
+use crate::consensus::REQUEST_BYTES;
 use crate::member::{API_VERSION, Member};
-use crate::solo::REQUEST_BYTES;
 
 pub use lease::expire;
 

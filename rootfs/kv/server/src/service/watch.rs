@@ -16,9 +16,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::answer;
+use crate::consensus::REQUEST_BYTES;
 use crate::hub::{Outbox, Wish};
 use crate::member::{Member, blocking};
-use crate::solo::REQUEST_BYTES;
 
 /// Answers that wait for the client; what comes then waits in the hub, or is read later.
 const AHEAD: usize = 4;
