@@ -28,7 +28,7 @@ pub struct Level {
 /// All revisions of a history, by number.
 #[derive(Debug)]
 pub struct Levels {
-    pub levels: Vec<Level>,
+    pub at: Vec<Level>,
     /// When a revision was known to be there, or a later one, and which operation shows it.
     pub latest: Vec<(Time, Option<usize>)>,
     /// Operations that may have had an effect at any revision, or none.
@@ -88,16 +88,15 @@ impl Levels {
     pub fn of(history: &History, bounds: Bounds) -> Result<Self, Violation> {
         let top = top(history)?;
         let mut this = Self {
-            levels: vec![Level::default(); top + 1],
+            at: vec![Level::default(); top + 1],
             latest: vec![(Time::MAX, None); top + 2],
             open: Vec::new(),
             lives_until: lives_until(history, bounds),
         };
         for (at, operation) in history.operations.iter().enumerate() {
             match &operation.outcome {
-                End::Refused(_) => {}
                 End::Unknown if may_change(&operation.call) => this.open.push(at),
-                End::Unknown => {}
+                End::Refused(_) | End::Unknown => {}
                 End::Answered(answer) => this.place(history, at, operation, answer)?,
             }
         }
@@ -112,7 +111,7 @@ impl Levels {
                         for event in events {
                             this.known(event.kv.modified, *time, None);
                             *counts.entry(event.kv.modified).or_default() += 1;
-                            if let Some(level) = this.levels.get_mut(event.kv.modified as usize) {
+                            if let Some(level) = this.at.get_mut(event.kv.modified as usize) {
                                 level.events.push(event.clone());
                             }
                         }
@@ -121,7 +120,7 @@ impl Levels {
             }
             if watch.span.is_all() {
                 for (revision, count) in counts {
-                    if let Some(level) = this.levels.get_mut(revision as usize) {
+                    if let Some(level) = this.at.get_mut(revision as usize) {
                         level.count = Some(count);
                     }
                 }
@@ -150,7 +149,7 @@ impl Levels {
     ) -> Result<(), Violation> {
         self.known(answer.revision, operation.end, Some(at));
         if let Call::ReadAt(_, revision) = operation.call {
-            match self.levels.get_mut(revision.max(0) as usize) {
+            match self.at.get_mut(revision.max(0) as usize) {
                 Some(level) if revision <= answer.revision => level.past.push(at),
                 _ => {
                     let text = format!("revision {revision} was read before it was there");
@@ -158,7 +157,7 @@ impl Levels {
                 }
             }
         }
-        let level = &mut self.levels[answer.revision as usize];
+        let level = &mut self.at[answer.revision as usize];
         match changed(operation, answer) {
             None => level.revocations.push(at),
             Some(false) if matches!(operation.call, Call::KeepAlive(_)) => {}
@@ -187,7 +186,7 @@ impl Levels {
             }
         }
         let answers = history.operations.iter().filter_map(Operation::answer);
-        let events = self.levels.iter().flat_map(|level| &level.events);
+        let events = self.at.iter().flat_map(|level| &level.events);
         let events = events.flat_map(|event| {
             let now = if event.deleted { None } else { Some(&event.kv) };
             now.into_iter().chain(&event.prev)
@@ -214,7 +213,7 @@ impl Levels {
             }
         }
         for (writer, revision) in found {
-            let Some(level) = self.levels.get_mut(revision.max(0) as usize) else { continue };
+            let Some(level) = self.at.get_mut(revision.max(0) as usize) else { continue };
             match level.effect.replace(writer) {
                 Some(other) if other != writer => {
                     let text = format!("two transactions have revision {revision}");
@@ -228,7 +227,7 @@ impl Levels {
 
     /// Every operation happened after its begin, and before the end of what happened later.
     fn check_times(&self, history: &History) -> Result<(), Violation> {
-        for (revision, level) in self.levels.iter().enumerate() {
+        for (revision, level) in self.at.iter().enumerate() {
             let effect = level.effect.iter().map(|at| (*at, revision));
             // What changed nothing may have happened after others of the same revision.
             let quiet = level.quiet.iter().chain(&level.revocations);

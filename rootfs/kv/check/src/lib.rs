@@ -15,11 +15,14 @@
 //! - **Leases** keep their keys for their time since the last renewal that was acknowledged, by the
 //!   clients' clock and within a bound of drift, and not for ever.
 //!
+//! [`drive`] has clients that write such a history down, over any way to a store.
+//!
 //! The checker knows the store's state machine in a second, smaller form ([`model`]). It knows nothing
-//! of servers, Raft or disks, and has no clock.
+//! of servers, Raft or disks.
 //!
 //! Values must be unique in a history for it to be fast; nothing else is asked of what clients do.
 
+pub mod drive;
 pub mod history;
 mod lease;
 mod levels;

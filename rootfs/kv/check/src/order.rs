@@ -115,7 +115,7 @@ impl<'h> Search<'h> {
         let mut fits = self.read(level, &mut state, None);
         loop {
             match fits {
-                Ok(()) if level + 1 == self.levels.levels.len() => {
+                Ok(()) if level + 1 == self.levels.at.len() => {
                     return Ok(Chronicle { entries: self.entries, state });
                 }
                 Ok(()) => {
@@ -175,7 +175,7 @@ impl<'h> Search<'h> {
 
     /// Makes a revision, and checks who read it.
     fn make(&mut self, level: usize, state: &mut State) -> Result<(), Violation> {
-        let cause = match self.levels.levels[level].effect {
+        let cause = match self.levels.at[level].effect {
             Some(at) => {
                 let operation = &self.history.operations[at];
                 let done = state.apply(&operation.call);
@@ -204,7 +204,7 @@ impl<'h> Search<'h> {
         if !self.seen.insert(self.place(level, state)) {
             return nothing("nothing that can have made it leads on");
         }
-        let facts = &self.levels.levels[level];
+        let facts = &self.levels.at[level];
         let (latest, _) = self.levels.latest[level];
         let mut ways = Vec::new();
         // The last way is taken first: ends of leases only where nothing else fits.
@@ -255,7 +255,7 @@ impl<'h> Search<'h> {
 
     /// Checks all that was answered with a revision, or read it later.
     fn read(&self, level: usize, state: &mut State, cause: Option<Cause>) -> Result<(), Violation> {
-        let facts = &self.levels.levels[level];
+        let facts = &self.levels.at[level];
         for at in &facts.quiet {
             let operation = &self.history.operations[*at];
             let End::Answered(Answer { body: Body::Steps { succeeded, given }, .. }) = &operation.outcome

@@ -110,7 +110,7 @@ impl Perfect {
         for event in told.cloned() {
             match items.last_mut() {
                 Some((_, Item::Events(_, events))) if events[0].kv.modified == event.kv.modified => {
-                    events.push(event)
+                    events.push(event);
                 }
                 _ => items.push((time, Item::Events(event.kv.modified, vec![event]))),
             }
@@ -148,7 +148,6 @@ pub fn run(seed: u64, calls: u64) -> Perfect {
         let lost = random.below(20) == 0;
         let call = match random.below(20) {
             0..=6 => put(&key, &value, held),
-            7..=10 => get(&key),
             11 => Call::Step(Step::Get(Span::all())),
             12 => delete(&key),
             13 | 14 => {
