@@ -137,11 +137,13 @@ impl Recorder {
         lost: impl Future<Output = ()>,
     ) -> End {
         let begin = self.now();
-        let asked = pin!(wire::ask(service, &call, serializable));
-        let outcome = tokio::select! {
-            biased;
-            () = lost => End::Unknown,
-            outcome = asked => outcome,
+        let outcome = {
+            let asked = pin!(wire::ask(service, &call, serializable));
+            tokio::select! {
+                biased;
+                () = lost => End::Unknown,
+                outcome = asked => outcome,
+            }
         };
         let end = self.now();
         let mut inner = self.lock();

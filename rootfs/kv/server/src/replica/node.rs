@@ -111,14 +111,14 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
                 Err(error) => return Err(raft(&error)),
             }
         }
-        let reads = Barrier::new(request, {
+        let reads = Barrier::new::<R, _>(request, {
             let node = node.clone();
             move || {
                 let node = node.clone();
                 async move { node.read_index().await.map(|_| ()).map_err(|error| read_fault(&error)) }
             }
         });
-        let leads = Barrier::new(request, {
+        let leads = Barrier::new::<R, _>(request, {
             let node = node.clone();
             move || {
                 let node = node.clone();
@@ -145,8 +145,8 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
             under_way: AtomicU64::new(0),
         };
         let replica = Self { inner: Arc::new(inner) };
-        tokio::spawn(replica.clone().steer());
-        tokio::spawn(replica.clone().publish());
+        R::spawn(replica.clone().steer());
+        R::spawn(replica.clone().publish());
         Ok(replica)
     }
 

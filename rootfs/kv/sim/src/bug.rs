@@ -1,0 +1,112 @@
+//! Bugs that are planted beneath or beside the store, to show that they are found.
+
+use std::sync::Arc;
+
+use kv::consensus::{Consensus, Pending, Place, Status};
+use kv::replica::ask::{Answer, Ask};
+use kv_api::kvpb::Command;
+use kv_check::{History, Item, Watch};
+use kv_core::Reply;
+
+/// A bug to plant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// None.
+    None,
+    /// The log's disk says that it has synced, and has not: replies come before the fsync.
+    EarlyReply,
+    /// Reads do not ask whether this member is up to date.
+    StaleRead,
+    /// Who begins to lead gives each lease a part of its time, as if it had run on: what the one before
+    /// knew of renewals is lost.
+    ShortLease,
+    /// A watch whose next events are compacted goes on behind them, and does not say so.
+    WatchGap,
+    /// A lease that is over by the clock of one that led before is revoked, whoever leads by now.
+    StaleExpiry,
+    /// A proposal is put into the log twice.
+    TwoProposals,
+}
+
+impl Bug {
+    /// What clients would have seen with a bug that is beside the store.
+    pub fn spoil(self, mut history: History) -> History {
+        if self == Self::WatchGap {
+            join_over_compactions(&mut history);
+        }
+        history
+    }
+}
+
+/// Makes one watch of two where the second went on behind a compaction that had ended the first.
+fn join_over_compactions(history: &mut History) {
+    let mut joined: Vec<Watch> = Vec::new();
+    for mut watch in std::mem::take(&mut history.watches) {
+        let before = joined.iter_mut().rev().find(|before| before.client == watch.client);
+        let overtaken = before.filter(|before| matches!(before.items.last(), Some((_, Item::Canceled(1..)))));
+        match overtaken {
+            Some(before) => {
+                before.items.pop();
+                before
+                    .items
+                    .extend(watch.items.drain(..).filter(|(_, item)| !matches!(item, Item::Created(_))));
+                before.settled = watch.settled;
+            }
+            None => joined.push(watch),
+        }
+    }
+    history.watches = joined;
+}
+
+/// A consensus with a bug.
+pub struct Buggy {
+    /// The right one.
+    pub inner: Arc<dyn Consensus>,
+    /// The bug.
+    pub bug: Bug,
+}
+
+impl Consensus for Buggy {
+    fn propose(&self, command: Command) -> Pending<'_, Reply> {
+        if self.bug != Bug::TwoProposals {
+            return self.inner.propose(command);
+        }
+        Box::pin(async move {
+            let _ = self.inner.propose(command.clone()).await;
+            self.inner.propose(command).await
+        })
+    }
+
+    fn read_barrier(&self) -> Pending<'_, ()> {
+        if self.bug == Bug::StaleRead {
+            return Box::pin(async { Ok(()) });
+        }
+        self.inner.read_barrier()
+    }
+
+    fn status(&self) -> Status {
+        self.inner.status()
+    }
+
+    fn places(&self) -> Vec<Place> {
+        self.inner.places()
+    }
+
+    fn ask_leader(&self, ask: Ask) -> Pending<'_, Answer> {
+        self.inner.ask_leader(ask)
+    }
+
+    fn move_leader(&self, to: u64) -> Pending<'_, ()> {
+        self.inner.move_leader(to)
+    }
+
+    fn expire(&self, term: u64, lease: i64) -> Pending<'_, ()> {
+        if self.bug != Bug::StaleExpiry {
+            return self.inner.expire(term, lease);
+        }
+        let request = kv_api::etcdserverpb::LeaseRevokeRequest { id: lease };
+        let change = Some(kv_api::kvpb::command::Change::LeaseRevoke(request));
+        let command = Command { change, ..Command::default() };
+        Box::pin(async move { self.inner.propose(command).await.map(|_| ()) })
+    }
+}
