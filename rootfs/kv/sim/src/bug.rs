@@ -29,6 +29,16 @@ pub enum Bug {
 }
 
 impl Bug {
+    /// All of them.
+    pub const ALL: &[Self] = &[
+        Self::EarlyReply,
+        Self::StaleRead,
+        Self::ShortLease,
+        Self::WatchGap,
+        Self::StaleExpiry,
+        Self::TwoProposals,
+    ];
+
     /// What clients would have seen with a bug that is beside the store.
     pub fn spoil(self, mut history: History) -> History {
         if self == Self::WatchGap {

@@ -290,13 +290,7 @@ async fn after(world: &Arc<World>, chaos: &mut Chaos, outcome: &mut Outcome) -> 
         return broken(Rule::ServesAgain, text);
     }
     outcome.recovery_us = healed.elapsed().as_micros() as u64;
-    let members = match timeout(RECOVERY, chaos.settle_members()).await {
-        Ok(members) => members,
-        Err(_) => {
-            let text = format!("the members are not agreed on within {RECOVERY:?}: {}", states(cluster));
-            return broken(Rule::ServesAgain, text);
-        }
-    };
+    agree(cluster, chaos).await?;
     world.recorder.calm();
     // A calm time of work, and then what is under way comes to its end.
     sleep(Duration::from_secs(2)).await;
@@ -304,6 +298,8 @@ async fn after(world: &Arc<World>, chaos: &mut Chaos, outcome: &mut Outcome) -> 
     sleep(PATIENCE + Duration::from_secs(1)).await;
     // Leases that nobody renews end.
     sleep(Duration::from_secs(*SECONDS.end() as u64) + Duration::from_secs(5)).await;
+    // A change of members may have been under way until now.
+    let members = agree(cluster, chaos).await?;
     for id in &members {
         let Some(life) = cluster.life(*id) else { continue };
         let call = Call::Step(Step::Get(Span::all()));
@@ -338,6 +334,14 @@ async fn after(world: &Arc<World>, chaos: &mut Chaos, outcome: &mut Outcome) -> 
         |id: &NodeId| cluster.life(*id).is_some_and(|life| life.replica.raft().status().snapshot.is_some());
     outcome.snapshots = cluster.running().iter().filter(|id| with_snapshot(id)).count() as u64;
     Ok(())
+}
+
+/// Waits until the members know who they are.
+async fn agree(cluster: &Cluster, chaos: &mut Chaos) -> Result<Vec<NodeId>, Violation> {
+    timeout(RECOVERY, chaos.settle_members()).await.map_err(|_| {
+        let text = format!("the members are not agreed on within {RECOVERY:?}: {}", states(cluster));
+        Violation::new(Rule::ServesAgain, text)
+    })
 }
 
 fn states(cluster: &Cluster) -> String {
