@@ -16,8 +16,9 @@ pub struct Config {
     pub cluster: u64,
     /// How often a leader says that it leads (etcd: `--heartbeat-interval`, 100 ms).
     pub heartbeat: Duration,
-    /// After how long without a leader an election starts (etcd: `--election-timeout`, 1000 ms); a
-    /// member waits up to twice as long, by chance.
+    /// After how long without a leader an election starts at the latest (etcd: `--election-timeout`,
+    /// 1000 ms; there it is the earliest, and twice as long the latest). It starts after three quarters
+    /// of it at the earliest, by chance; for half of it nobody votes for another leader.
     pub election: Duration,
     /// How long a proposal, a read or a change of members waits before its outcome is unknown.
     pub request: Duration,
@@ -86,8 +87,9 @@ impl Config {
         openraft::Config {
             cluster_name: format!("{:016x}", self.cluster),
             heartbeat_interval: millis(self.heartbeat),
-            election_timeout_min: millis(self.election),
-            election_timeout_max: millis(self.election).saturating_mul(2),
+            // openraft waits for the greater one, in which nobody votes, and then for one between both.
+            election_timeout_min: millis(self.election) / 4,
+            election_timeout_max: millis(self.election) / 2,
             max_payload_entries: self.append_entries,
             // A member that is in reach of the log takes the log: a snapshot is for one that is not.
             replication_lag_threshold: u64::MAX,

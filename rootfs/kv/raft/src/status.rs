@@ -60,6 +60,8 @@ pub struct Status {
 pub struct Pulse {
     /// Its part.
     pub role: Role,
+    /// Whether it is a member without a vote. A new one that knows of no members yet is none.
+    pub is_learner: bool,
     /// Its term.
     pub term: u64,
     /// The leader that it follows.
@@ -72,8 +74,13 @@ pub struct Pulse {
 
 impl Pulse {
     pub(crate) fn of<R: Runtime>(metrics: &RaftMetrics<Types<R>>) -> Self {
+        let members = &metrics.membership_config;
+        let has_no_vote = || {
+            members.nodes().any(|(id, _)| *id == metrics.id) && members.voter_ids().all(|id| id != metrics.id)
+        };
         Self {
             role: role(metrics.state),
+            is_learner: metrics.state == ServerState::Learner && has_no_vote(),
             term: metrics.current_term,
             leader: metrics.current_leader,
             committed: metrics.local_committed.map(Into::into),

@@ -85,7 +85,7 @@ pub enum Wrong {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Wanted {
     /// Serve.
-    Serve(Flags),
+    Serve(Box<Flags>),
     /// Say which version this is.
     Version,
     /// Say which flags there are.
@@ -148,7 +148,7 @@ pub fn parse(
     for (flag, default) in FLAGS {
         given.entry(flag).or_insert_with(|| (*default).to_owned());
     }
-    flags(&given).map(Wanted::Serve)
+    flags(&given).map(Box::new).map(Wanted::Serve)
 }
 
 fn flags(given: &BTreeMap<&'static str, String>) -> Result<Flags, Wrong> {
@@ -267,7 +267,7 @@ mod tests {
 
     fn served(words: &str, variables: &[(&str, &str)]) -> Flags {
         let Ok(Wanted::Serve(flags)) = read(words, variables) else { panic!("{words} is refused") };
-        flags
+        *flags
     }
 
     #[test]

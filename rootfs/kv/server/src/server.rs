@@ -14,6 +14,7 @@ use kv_log::disk::RealDisk;
 use kv_raft::snapshot::FolderSpool;
 use kv_raft::{Config, Tokio};
 use tokio::net::TcpListener;
+use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server as Transport;
 
@@ -28,6 +29,9 @@ use crate::service;
 
 /// Bytes of commands after which the log's beginning may go, however few they are.
 const SNAPSHOT_BYTES: u64 = 64 << 20;
+
+/// Entries that are kept before those that may go, for members that lag a little.
+const KEEP_ENTRIES: u64 = 5_000;
 
 /// A member that is open and has its sockets.
 #[derive(Debug)]
@@ -104,11 +108,15 @@ impl Server {
                 };
                 let transport = Transport::builder()
                     .accept_http1(true)
-                    .tcp_nodelay(true)
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);
-                let incoming = TcpListenerStream::new(listener);
+                // An answer goes out at once: a client that delays its acknowledgements would wait 40 ms.
+                let incoming = TcpListenerStream::new(listener).map(|stream| {
+                    let stream = stream?;
+                    stream.set_nodelay(true)?;
+                    Ok::<_, std::io::Error>(stream)
+                });
                 transport.serve_with_incoming_shutdown(incoming, stopped).await
             });
         }
@@ -235,6 +243,7 @@ async fn start(
         request: Duration::from_secs(5) + 2 * flags.election,
         snapshot_entries: flags.snapshot_count,
         snapshot_bytes: SNAPSHOT_BYTES,
+        keep_entries: KEEP_ENTRIES.min(flags.snapshot_count / 2),
         spool: Arc::clone(&spool) as _,
         ..Config::new(identity.member, identity.cluster)
     };

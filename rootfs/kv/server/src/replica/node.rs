@@ -11,9 +11,7 @@ use kv_api::Fault;
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::Reply;
 use kv_log::disk::Disk;
-use kv_raft::{
-    Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Role, Runtime, SendError,
-};
+use kv_raft::{Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError};
 use prost::Message as _;
 use tokio::time::Instant;
 
@@ -115,7 +113,16 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
             let node = node.clone();
             move || {
                 let node = node.clone();
-                async move { node.read_index().await.map(|_| ()).map_err(|error| read_fault(&error)) }
+                async move {
+                    let until = Instant::now() + request;
+                    loop {
+                        match node.read_index().await {
+                            Ok(_) => return Ok(()),
+                            Err(ReadError::NotLeader { .. }) if Instant::now() < until => {}
+                            Err(error) => return Err(read_fault(&error)),
+                        }
+                    }
+                }
             }
         });
         let leads = Barrier::new::<R, _>(request, {
@@ -206,14 +213,23 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
         }
         inner.under_way.fetch_add(bytes, Ordering::Relaxed);
         let _less = Less(&inner.under_way, bytes);
-        let proposed = inner.node.propose(payload.into());
-        let done = tokio::select! {
-            biased;
-            // Applied here is committed anyway.
-            reply = ticket.reply() => return reply.ok_or(Fault::Stopped),
-            done = proposed => done,
-        };
-        done.map_err(|error| propose_fault(&error))?;
+        let until = Instant::now() + inner.request;
+        let payload = Bytes::from(payload);
+        loop {
+            let proposed = inner.node.propose(payload.clone());
+            let done = tokio::select! {
+                biased;
+                // Applied here is committed anyway.
+                reply = ticket.reply() => return reply.ok_or(Fault::Stopped),
+                done = proposed => done,
+            };
+            match done {
+                Ok(_) => break,
+                // Nothing was logged, so it may be tried again.
+                Err(ProposeError::NotLeader { .. }) if Instant::now() < until => {}
+                Err(error) => return Err(propose_fault(&error)),
+            }
+        }
         // The leader has applied it, and so will this member.
         match tokio::time::timeout(inner.request, ticket.reply()).await {
             Ok(reply) => reply.ok_or(Fault::Stopped),
@@ -271,7 +287,7 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     }
 
     fn is_learner(&self) -> bool {
-        self.inner.node.pulse().role == Role::Learner
+        self.inner.node.pulse().is_learner
     }
 }
 
@@ -311,7 +327,7 @@ impl<R: Runtime, N: Peers> Consensus for Replica<R, N> {
             leader: pulse.leader.unwrap_or(0),
             index: count(pulse.committed),
             applied: count(pulse.applied),
-            is_learner: pulse.role == Role::Learner,
+            is_learner: pulse.is_learner,
         }
     }
 

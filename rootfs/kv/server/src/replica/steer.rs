@@ -32,9 +32,11 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
                     None => self.inner.shared.lessor.follow(),
                 }
             }
-            if told.as_ref() != Some(&status.members) {
+            // The members can be known before the state has who was removed.
+            let place = (status.members.clone(), status.applied);
+            if told.as_ref() != Some(&place) {
                 self.tell_peers(&status);
-                told = Some(status.members.clone());
+                told = Some(place);
             }
             if now.is_some() && status.members.len() > status.voters.len() {
                 self.give_votes(&status).await;

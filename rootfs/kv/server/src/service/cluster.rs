@@ -38,15 +38,21 @@ impl Cluster {
 
     /// Asks the leader, and waits until this member knows what came of it.
     async fn ask(&self, ask: Ask) -> Result<Vec<pb::Member>, Status> {
+        let own = self.0.identity.member;
+        let leaves = ask == Ask::Remove(own);
         self.0.consensus.ask_leader(ask).await?;
-        // A member that has removed itself has nobody to ask any more, and still answers.
-        let _ = self.0.consensus.read_barrier().await;
-        self.members()
+        if !leaves {
+            // One that has left has nobody to ask any more.
+            self.0.consensus.read_barrier().await?;
+        }
+        let mut members = self.members()?;
+        members.retain(|member| !leaves || member.id != own);
+        Ok(members)
     }
 
     // etcd leaves the revision out here.
-    fn header(&self) -> Option<pb::ResponseHeader> {
-        Some(self.0.header(0))
+    fn header(&self) -> pb::ResponseHeader {
+        self.0.header(0)
     }
 }
 
@@ -65,7 +71,7 @@ impl pb::cluster_server::Cluster for Cluster {
         if request.into_inner().linearizable {
             self.0.consensus.read_barrier().await?;
         }
-        Ok(Response::new(pb::MemberListResponse { header: self.header(), members: self.members()? }))
+        Ok(Response::new(pb::MemberListResponse { header: Some(self.header()), members: self.members()? }))
     }
 
     async fn member_add(
@@ -80,7 +86,11 @@ impl pb::cluster_server::Cluster for Cluster {
         let learner = request.is_learner;
         let members = self.ask(Ask::Add(Add { id, urls: urls.clone(), learner })).await?;
         let member = pb::Member { id, peer_ur_ls: urls, is_learner: learner, ..pb::Member::default() };
-        Ok(Response::new(pb::MemberAddResponse { header: self.header(), member: Some(member), members }))
+        Ok(Response::new(pb::MemberAddResponse {
+            header: Some(self.header()),
+            member: Some(member),
+            members,
+        }))
     }
 
     async fn member_remove(
@@ -88,7 +98,7 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
         let members = self.ask(Ask::Remove(request.into_inner().id)).await?;
-        Ok(Response::new(pb::MemberRemoveResponse { header: self.header(), members }))
+        Ok(Response::new(pb::MemberRemoveResponse { header: Some(self.header()), members }))
     }
 
     async fn member_update(
@@ -99,7 +109,7 @@ impl pb::cluster_server::Cluster for Cluster {
         check(&request.peer_ur_ls)?;
         let update = Update { id: request.id, urls: request.peer_ur_ls };
         let members = self.ask(Ask::Update(update)).await?;
-        Ok(Response::new(pb::MemberUpdateResponse { header: self.header(), members }))
+        Ok(Response::new(pb::MemberUpdateResponse { header: Some(self.header()), members }))
     }
 
     async fn member_promote(
@@ -107,6 +117,6 @@ impl pb::cluster_server::Cluster for Cluster {
         request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
         let members = self.ask(Ask::Promote(request.into_inner().id)).await?;
-        Ok(Response::new(pb::MemberPromoteResponse { header: self.header(), members }))
+        Ok(Response::new(pb::MemberPromoteResponse { header: Some(self.header()), members }))
     }
 }

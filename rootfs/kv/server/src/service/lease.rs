@@ -2,17 +2,22 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::pin::Pin;
+use std::sync::Arc;
 
 use kv_api::Fault;
 use kv_api::etcdserverpb as pb;
 use kv_api::kvpb::command::Change;
 use kv_core::{MAX_TTL_S, Outcome};
+use tokio::task::JoinSet;
 use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::lessor::MIN_TTL_S;
 use crate::member::{Member, blocking, mixed_up};
 use crate::replica::ask::{Answer, Ask};
+
+/// Leases that are ended at a time.
+const EXPIRING: usize = 256;
 
 /// The service.
 #[derive(Debug)]
@@ -22,10 +27,16 @@ pub struct Lease(pub Member);
 pub async fn expire(member: Member) {
     loop {
         let (term, due) = member.shared.lessor.due().await;
+        let mut under_way = JoinSet::new();
         for id in due {
-            // One that cannot be revoked now comes again.
-            let _ = member.consensus.expire(term, id).await;
+            // One that cannot be revoked now comes again, so nobody looks at what comes of it.
+            if under_way.len() == EXPIRING {
+                let _ = under_way.join_next().await;
+            }
+            let consensus = Arc::clone(&member.consensus);
+            under_way.spawn(async move { consensus.expire(term, id).await });
         }
+        while under_way.join_next().await.is_some() {}
     }
 }
 

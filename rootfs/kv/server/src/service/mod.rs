@@ -7,7 +7,11 @@ mod lease;
 mod maintenance;
 mod watch;
 
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::get;
+use kv_api::Fault;
 use kv_api::etcdserverpb::cluster_server::ClusterServer;
 use kv_api::etcdserverpb::kv_server::KvServer;
 use kv_api::etcdserverpb::lease_server::LeaseServer;
@@ -40,6 +44,17 @@ pub fn routes(member: &Member) -> Routes {
     let router = routes
         .into_axum_router()
         .route("/health", get(move || async move { health::page(&health).await }))
-        .route("/version", get(move || async move { version }));
+        .route("/version", get(move || async move { version }))
+        .layer(from_fn_with_state(member.clone(), need_leader));
     Routes::from(router)
+}
+
+/// A client that asks for it is refused at once where there is no leader, so that it goes to another
+/// member (etcd: `clientv3.WithRequireLeader`).
+async fn need_leader(State(member): State<Member>, request: Request, next: Next) -> Response {
+    let needs = request.headers().get("hasleader").is_some_and(|value| value == "true");
+    if needs && member.consensus.status().leader == 0 {
+        return tonic::Status::from(Fault::NoLeader).into_http();
+    }
+    next.run(request).await
 }
