@@ -1,19 +1,24 @@
 //! Bugs that are planted beneath or beside the store, to show that they are found.
 
+use std::io;
 use std::sync::Arc;
 
 use kv::consensus::{Consensus, Pending, Place, Status};
+use kv::replica::WriteAhead;
 use kv::replica::ask::{Answer, Ask};
 use kv_api::kvpb::Command;
 use kv_check::{History, Item, Watch};
 use kv_core::Reply;
+use kv_log::disk::sim::SimDisk;
+use kv_raft::log::{Flushed, LogRead};
+use kv_raft::{Entry, LogId, LogState, LogStore, Vote};
 
 /// A bug to plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
     /// None.
     None,
-    /// The log's disk says that it has synced, and has not: replies come before the fsync.
+    /// The log says that entries are on the disk before they are: replies come before the fsync.
     EarlyReply,
     /// Reads do not ask whether this member is up to date.
     StaleRead,
@@ -118,5 +123,49 @@ impl Consensus for Buggy {
         let change = Some(kv_api::kvpb::command::Change::LeaseRevoke(request));
         let command = Command { change, ..Command::default() };
         Box::pin(async move { self.inner.propose(command).await.map(|_| ()) })
+    }
+}
+
+/// The log, with [`Bug::EarlyReply`] or without it.
+pub struct Hasty {
+    /// The right one.
+    pub log: WriteAhead<SimDisk>,
+    /// Whether it tells before the disk has synced.
+    pub early: bool,
+}
+
+impl LogStore for Hasty {
+    fn state(&self) -> io::Result<LogState> {
+        self.log.state()
+    }
+
+    fn append(&mut self, entries: Vec<Entry>, done: Flushed) {
+        let (later, early) =
+            if self.early { (Box::new(|_| {}) as Flushed, Some(done)) } else { (done, None) };
+        self.log.append(entries, later);
+        if let Some(done) = early {
+            done(Ok(()));
+        }
+    }
+
+    fn save_vote(&mut self, vote: Vote, done: Flushed) {
+        // An early vote would do harm as well; this bug is of entries alone.
+        self.log.save_vote(vote, done);
+    }
+
+    fn save_committed(&mut self, committed: LogId) {
+        self.log.save_committed(committed);
+    }
+
+    fn truncate_after(&mut self, last: Option<LogId>, done: Flushed) {
+        self.log.truncate_after(last, done);
+    }
+
+    fn purge(&mut self, upto: LogId, done: Flushed) {
+        self.log.purge(upto, done);
+    }
+
+    fn reader(&self) -> Arc<dyn LogRead> {
+        self.log.reader()
     }
 }

@@ -1,6 +1,7 @@
 //! What befalls the members: crashes, partitions, a bad network, comings and goings.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +36,8 @@ pub struct Chaos {
     places: Arc<Mutex<BTreeMap<NodeId, Place>>>,
     /// Members that fail at a write, and when they are crashed for good.
     failing: BTreeMap<NodeId, Instant>,
+    /// Changes of members that were asked for and not answered yet.
+    under_way: Arc<AtomicUsize>,
     chance: Chance,
 }
 
@@ -44,7 +47,8 @@ impl Chaos {
         let founders = founders.iter().map(|id| (*id, Place::In));
         let places = founders.chain(spare.iter().map(|id| (*id, Place::Spare))).collect();
         let places = Arc::new(Mutex::new(places));
-        Self { world: Arc::clone(world), places, failing: BTreeMap::new(), chance }
+        let under_way = Arc::default();
+        Self { world: Arc::clone(world), places, failing: BTreeMap::new(), under_way, chance }
     }
 
     fn cluster(&self) -> &Cluster {
@@ -184,7 +188,8 @@ impl Chaos {
             lock(&self.places).insert(id, Place::In);
             outcome.added += 1;
             self.cluster().trace.line(format_args!("{id} is added"));
-            let gone = asked.gone.clone();
+            let (gone, under_way) = (asked.gone.clone(), Arc::clone(&self.under_way));
+            under_way.fetch_add(1, Ordering::Relaxed);
             spawn(async move {
                 let add = Ask::Add(Add { id, urls: urls(id), learner: false });
                 tokio::select! {
@@ -193,6 +198,7 @@ impl Chaos {
                     // Whether it was done is seen at the end.
                     _ = asked.member.consensus.ask_leader(add) => {}
                 }
+                under_way.fetch_sub(1, Ordering::Relaxed);
             });
             return self.cluster().start(id).await;
         }
@@ -205,6 +211,8 @@ impl Chaos {
         outcome.removed += 1;
         self.cluster().trace.line(format_args!("{id} is removed"));
         let (places, cluster, gone) = (Arc::clone(&self.places), self.cluster().clone(), asked.gone.clone());
+        let under_way = Arc::clone(&self.under_way);
+        under_way.fetch_add(1, Ordering::Relaxed);
         spawn(async move {
             let done = tokio::select! {
                 biased;
@@ -215,6 +223,7 @@ impl Chaos {
                 lock(&places).insert(id, Place::Out);
                 cluster.crash(id, true);
             }
+            under_way.fetch_sub(1, Ordering::Relaxed);
         });
         Ok(())
     }
@@ -222,7 +231,9 @@ impl Chaos {
     /// Waits until all know the same members; ends those that are none any more.
     pub async fn settle_members(&mut self) -> Vec<NodeId> {
         loop {
-            let Some(leader) = self.cluster().leader().and_then(|id| self.cluster().life(id)) else {
+            let under_way = self.under_way.load(Ordering::Relaxed) > 0;
+            let leader = self.cluster().leader().filter(|_| !under_way);
+            let Some(leader) = leader.and_then(|id| self.cluster().life(id)) else {
                 sleep(Duration::from_millis(20)).await;
                 continue;
             };
@@ -235,7 +246,6 @@ impl Chaos {
                     theirs.iter().map(|place| place.id).eq(members.iter().copied())
                 })
             });
-            // A member that is in it twice over, by an old and a new set, is not settled either.
             if same && voters && leader.member.consensus.read_barrier().await.is_ok() {
                 for id in self.cluster().running() {
                     if !members.contains(&id) {

@@ -22,7 +22,7 @@ use tokio::sync::Notify;
 use tokio::time::sleep;
 use tonic::service::Routes;
 
-use crate::bug::{Bug, Buggy};
+use crate::bug::{Bug, Buggy, Hasty};
 use crate::database::{Disk, SimHome};
 use crate::lock;
 use crate::peers::{SimPeers, SimReplica};
@@ -34,7 +34,7 @@ const LOG: &str = "/log";
 /// How long a request may wait in the server.
 pub const REQUEST: Duration = Duration::from_secs(3);
 /// The time of an election, by a member's own clock.
-pub const ELECTION: Duration = Duration::from_millis(500);
+pub const ELECTION: Duration = Duration::from_secs(1);
 
 /// Something that ends once.
 #[derive(Clone, Debug, Default)]
@@ -120,10 +120,6 @@ impl Cluster {
         let mut slots = BTreeMap::new();
         for id in founders.iter().chain(spare) {
             let log = SimDisk::new(chance.number());
-            if bug == Bug::EarlyReply {
-                // It is this life's own disk: it does as it is told.
-                let _ = log.lie();
-            }
             let slot = Slot {
                 log,
                 database: Arc::new(Mutex::new(Disk::new(chance))),
@@ -214,8 +210,9 @@ impl Cluster {
         // The log must go on while Raft starts: its first vote waits for the disk.
         let chance = lock(&self.chance).fork();
         spawn(syncs(log, gone.clone(), chance, sync));
+        let log = Hasty { log: ahead, early: self.bug == Bug::EarlyReply };
         let replica =
-            Replica::start(config, ahead, applying.clone(), waiting, peers.clone(), me, initial).await;
+            Replica::start(config, log, applying.clone(), waiting, peers.clone(), me, initial).await;
         let replica = match replica {
             Ok(replica) => replica,
             Err(error) => {

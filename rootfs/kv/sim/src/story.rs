@@ -269,6 +269,10 @@ async fn telling(seed: u64, bug: Bug) -> Result<(Outcome, History, String), Stri
                 as u64;
         Ok(())
     });
+    // Members and the network know each other: so they go.
+    for id in cluster.running() {
+        cluster.crash(id, false);
+    }
     count(&history, &mut outcome);
     outcome.trace = (trace.lines(), trace.hash());
     if std::env::var_os("SLIPWAY_TRACE").is_some() {

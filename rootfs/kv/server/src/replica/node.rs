@@ -10,14 +10,15 @@ use bytes::Bytes;
 use kv_api::Fault;
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::Reply;
-use kv_log::disk::Disk;
-use kv_raft::{Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError};
+use kv_raft::{
+    Config, InitializeError, LogStore, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError,
+};
 use prost::Message as _;
 use tokio::time::Instant;
 
 use super::ask::{self, Answer, Ask, Refusal};
 use super::barrier::Barrier;
-use super::{Applying, Waiting, WriteAhead};
+use super::{Applying, Waiting};
 use crate::consensus::{Consensus, Pending, Place, REQUEST_BYTES, Status};
 use crate::error::Error;
 use crate::machine::Shared;
@@ -90,9 +91,9 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     ///
     /// # Errors
     /// [`Error::Raft`].
-    pub async fn start<D: Disk>(
+    pub async fn start<L: LogStore>(
         config: Config,
-        log: WriteAhead<D>,
+        log: L,
         applying: Applying,
         waiting: Waiting,
         peers: N,
