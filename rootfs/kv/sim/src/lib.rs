@@ -3,8 +3,8 @@
 //! [`kv_check`] judges it.
 //!
 //! Everything of the store is the product's own, called without sockets: requests go through the same
-//! gRPC services as from a connection. Not simulated: sockets, TLS and the program around a member;
-//! `tests/processes.rs` of this crate runs those.
+//! gRPC services as from a connection. Not simulated: sockets, TLS and the program around a member:
+//! see `tests/history/` of the server.
 //!
 //! The fault model:
 //! - **Network**: messages between members are delayed, lost, doubled and overtake each other; any

@@ -14,11 +14,9 @@ fn found(bug: Bug, rules: &[Rule]) {
 
 #[test]
 fn a_reply_before_the_fsync() {
-    // What was acknowledged is gone, or members hold different things at one place.
-    found(
-        Bug::EarlyReply,
-        &[Rule::OneOrder, Rule::Revisions, Rule::SameState, Rule::ServesAgain, Rule::Watch],
-    );
+    // What was acknowledged is gone, and may be anything: a write, a renewal, what a watch told.
+    let lost = [Rule::OneOrder, Rule::Revisions, Rule::SameState, Rule::LeaseShort, Rule::Watch];
+    found(Bug::EarlyReply, &lost);
 }
 
 #[test]

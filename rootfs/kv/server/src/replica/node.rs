@@ -11,7 +11,8 @@ use kv_api::Fault;
 use kv_api::kvpb::{Command, command::Change};
 use kv_core::Reply;
 use kv_raft::{
-    Config, InitializeError, LogStore, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError,
+    Config, InitializeError, LogId, LogStore, Network, Node, NodeId, ProposeError, ReadError, Runtime,
+    SendError,
 };
 use prost::Message as _;
 use tokio::time::Instant;
@@ -132,7 +133,8 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
                 let node = node.clone();
                 async move {
                     match node.read_index_here().await {
-                        Ok(_) => Ok(()),
+                        // One that has just begun may not have applied what the one before did.
+                        Ok(wanted) => until_applied(&node, wanted, request).await,
                         Err(ReadError::NotLeader { .. }) => Err(Fault::NotLeader),
                         Err(error) => Err(read_fault(&error)),
                     }
@@ -292,6 +294,24 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     }
 }
 
+/// Waits until a member's state has an entry.
+async fn until_applied<R: Runtime, N: Peers>(
+    node: &Node<R, Applying, N>,
+    wanted: LogId,
+    limit: Duration,
+) -> Result<(), Fault> {
+    if node.pulse().applied >= Some(wanted) {
+        return Ok(());
+    }
+    let mut watch = node.watch();
+    let applied = watch.until(|status| status.applied >= Some(wanted));
+    match tokio::time::timeout(limit, applied).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Fault::Stopped),
+        Err(_) => Err(Fault::TimeoutWaitAppliedIndex),
+    }
+}
+
 /// Takes bytes off again, also when a client has gone.
 struct Less<'c>(&'c AtomicU64, u64);
 
@@ -322,7 +342,7 @@ impl<R: Runtime, N: Peers> Consensus for Replica<R, N> {
 
     fn status(&self) -> Status {
         let pulse = self.inner.node.pulse();
-        let count = |id: Option<kv_raft::LogId>| id.map_or(0, |id| id.index + 1);
+        let count = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
         Status {
             term: pulse.term,
             leader: pulse.leader.unwrap_or(0),
