@@ -11,7 +11,8 @@ use kv_check::{History, Item, Watch};
 use kv_core::Reply;
 use kv_log::disk::sim::SimDisk;
 use kv_raft::log::{Flushed, LogRead};
-use kv_raft::{Entry, LogId, LogState, LogStore, Vote};
+use kv_raft::sim::Seeded;
+use kv_raft::{Entry, LogId, LogState, LogStore, Runtime, Vote};
 
 /// A bug to plant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +123,9 @@ impl Consensus for Buggy {
         let request = kv_api::etcdserverpb::LeaseRevokeRequest { id: lease };
         let change = Some(kv_api::kvpb::command::Change::LeaseRevoke(request));
         let command = Command { change, ..Command::default() };
-        Box::pin(async move { self.inner.propose(command).await.map(|_| ()) })
+        // The task that asks has no chance of its own, as what is right needs none.
+        let proposed = async move { self.inner.propose(command).await.map(|_| ()) };
+        Box::pin(<Seeded as Runtime>::Async::scope(lease as u64, proposed))
     }
 }
 
