@@ -1,6 +1,6 @@
 //! Histories of a store without faults are accepted, whatever was lost of their answers.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's failure is a panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 mod common;
 

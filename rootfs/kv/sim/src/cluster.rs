@@ -223,9 +223,7 @@ impl Cluster {
         peers.serve(replica.clone());
         let right: Arc<dyn Consensus> = Arc::new(replica.clone());
         let consensus = match self.bug {
-            Bug::StaleRead | Bug::StaleExpiry | Bug::TwoProposals => {
-                Arc::new(Buggy { inner: right, bug: self.bug })
-            }
+            Bug::StaleRead | Bug::TwoProposals => Arc::new(Buggy { inner: right, bug: self.bug }),
             _ => right,
         };
         let identity =

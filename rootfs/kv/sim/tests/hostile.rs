@@ -2,7 +2,7 @@
 //! time, and the member serves after them. The bytes are drawn from seeds: 300, and 20,000 with
 //! `SLIPWAY_NIGHTLY=1`; half of them are messages that are right, with bytes changed.
 
-#![expect(clippy::unwrap_used, reason = "a test's failure is a panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 use std::time::Duration;
 

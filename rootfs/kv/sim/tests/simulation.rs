@@ -3,7 +3,7 @@
 //! `SLIPWAY_SEED=n` repeats one seed, with `SLIPWAY_TRACE=1` message by message; `SLIPWAY_NIGHTLY=1`
 //! runs 10,000.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's failure is a panic")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's failure is a panic")]
 
 use std::sync::Mutex;
 

