@@ -261,7 +261,7 @@ mod tests {
         let began = Instant::now();
         assert_eq!((lessor.keep_alive(1), lessor.left(1)), (Err(Follows), Err(Follows)));
         let (due, ()) = tokio::join!(lessor.due(), async {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            tokio::time::sleep(Duration::from_mins(1)).await;
             lessor.lead(2);
         });
         assert_eq!(due, (2, vec![1]));

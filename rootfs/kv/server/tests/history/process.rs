@@ -69,7 +69,7 @@ pub async fn found(folder: &Path, count: usize) -> Vec<Arc<Member>> {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        tokio::time::timeout(Duration::from_secs(60), served).await.expect("a member does not start");
+        tokio::time::timeout(Duration::from_mins(1), served).await.expect("a member does not start");
     }
     members
 }
