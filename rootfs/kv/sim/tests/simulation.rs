@@ -33,7 +33,7 @@ fn all_members_serve_as_one_store() {
     if count >= 200 {
         assert!(total.answered > 200 * count && total.revisions > 80 * count, "{total:?}");
         assert!(
-            total.events > 100 * count && total.lease_ends > count && total.overtaken > count,
+            total.events > 100 * count && total.lease_ends > count / 4 && total.overtaken > count,
             "{total:?}"
         );
         assert!(total.crashes > count && total.cuts > count && total.partitions > count / 2, "{total:?}");
