@@ -1,6 +1,7 @@
 //! The types that openraft is built with, and ours beside them.
 
 use std::fmt;
+use std::future::Future;
 use std::marker::PhantomData;
 
 use bytes::Bytes;
@@ -47,6 +48,11 @@ pub trait Runtime: Copy + fmt::Debug + Default + Ord + Send + Sync + Unpin + 'st
     /// Whether work that blocks may go to threads of its own. A simulation runs it in place,
     /// because a thread's end has no simulated time.
     const THREADS: bool;
+
+    /// Starts a task of this runtime.
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) {
+        drop(Self::Async::spawn(task));
+    }
 }
 
 /// The ordinary tokio runtime.

@@ -360,7 +360,7 @@ mod tests {
         let endpoint = |text: &str| Endpoint { address: text.parse().unwrap(), tls: false };
         assert_eq!(flags.listen_client, [endpoint("127.0.0.1:2379")]);
         assert_eq!(flags.listen_peer, [endpoint("127.0.0.1:2380")]);
-        assert_eq!((flags.limits.request_bytes, flags.limits.txn_operations), (1_572_864, 128));
+        assert_eq!(flags.limits, Limits::default());
         assert_eq!(flags.initial["default"], ["http://localhost:2380"]);
         assert_eq!((flags.heartbeat.as_millis(), flags.election.as_millis()), (100, 1000));
         assert_eq!(flags.auth, Settings::default());

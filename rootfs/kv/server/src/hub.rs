@@ -4,7 +4,7 @@
 //! gets nothing from here, but reads from the store, until it has caught up. So a slow
 //! client costs no more memory than that, and slows nobody.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -105,7 +105,8 @@ pub struct Load {
 #[derive(Debug, Default)]
 struct Index {
     revision: i64,
-    keys: HashMap<Bytes, Vec<Place>>,
+    /// In order, so that who is woken first is no chance.
+    keys: BTreeMap<Bytes, Vec<Place>>,
     ranges: Vec<Place>,
 }
 

@@ -27,6 +27,20 @@ const MOST_REQUEST_BYTES: u32 = 16 << 20;
 /// The most bytes of an answer, as in etcd, whose gRPC counts them in 31 bits.
 pub const ANSWER_BYTES: usize = i32::MAX as usize;
 
+impl Default for Limits {
+    /// What the flags have when they are not given.
+    fn default() -> Self {
+        Self {
+            request_bytes: 3 << 19,
+            txn_operations: 128,
+            streams: u32::MAX,
+            watchers_per_stream: 100_000,
+            leases: 1_000_000,
+            range_keys: 0,
+        }
+    }
+}
+
 impl Limits {
     /// Reads the flags' values.
     ///

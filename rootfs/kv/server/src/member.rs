@@ -126,10 +126,14 @@ impl Drop for Counted {
     }
 }
 
-/// Reads on a thread that may wait for the disk.
+/// Reads on a thread that may wait for the disk. A runtime of one thread, as in a simulation, has no
+/// other one: a thread's end has no place in simulated time.
 pub async fn blocking<T: Send + 'static>(
     read: impl FnOnce() -> Result<T, kv_core::Error> + Send + 'static,
 ) -> Result<T, Status> {
+    if tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::CurrentThread {
+        return read().map_err(broken);
+    }
     let result = tokio::task::spawn_blocking(read).await;
     result.map_err(|_| Status::internal("the reader has ended: see the log of the member"))?.map_err(broken)
 }

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use kv_api::Fault;
+use kv_raft::Runtime;
 use tokio::sync::{mpsc, oneshot};
 
 type Tell = oneshot::Sender<Result<(), Fault>>;
@@ -18,12 +19,12 @@ pub struct Barrier {
 impl Barrier {
     /// Asks by `round`, one round at a time. A round serves the reads that came before it began.
     /// No read waits for longer than `limit`.
-    pub fn new<F: Future<Output = Result<(), Fault>> + Send>(
+    pub fn new<R: Runtime, F: Future<Output = Result<(), Fault>> + Send>(
         limit: Duration,
         mut round: impl FnMut() -> F + Send + 'static,
     ) -> Self {
         let (queue, mut reads) = mpsc::unbounded_channel::<Tell>();
-        tokio::spawn(async move {
+        R::spawn(async move {
             let mut served = Vec::new();
             while reads.recv_many(&mut served, usize::MAX).await > 0 {
                 let result = round().await;
@@ -53,6 +54,7 @@ impl Barrier {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kv_raft::Tokio;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -60,7 +62,7 @@ mod tests {
     async fn reads_share_a_round_that_began_after_them() {
         let rounds = Arc::new(AtomicU32::new(0));
         let counted = Arc::clone(&rounds);
-        let barrier = Barrier::new(Duration::from_secs(3), move || {
+        let barrier = Barrier::new::<Tokio, _>(Duration::from_secs(3), move || {
             let round = counted.fetch_add(1, Ordering::Relaxed);
             async move {
                 tokio::time::sleep(Duration::from_secs(1)).await;

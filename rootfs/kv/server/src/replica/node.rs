@@ -10,14 +10,16 @@ use bytes::Bytes;
 use kv_api::Fault;
 use kv_api::kvpb::{Command, Header, command::Change};
 use kv_core::{Caller, Reply};
-use kv_log::disk::Disk;
-use kv_raft::{Config, InitializeError, Network, Node, NodeId, ProposeError, ReadError, Runtime, SendError};
+use kv_raft::{
+    Config, InitializeError, LogId, LogStore, Network, Node, NodeId, ProposeError, ReadError, Runtime,
+    SendError,
+};
 use prost::Message as _;
 use tokio::time::Instant;
 
 use super::ask::{self, Answer, Ask, Refusal};
 use super::barrier::Barrier;
-use super::{Applying, Waiting, WriteAhead};
+use super::{Applying, Waiting};
 use crate::consensus::{Consensus, Pending, Place, Status};
 use crate::error::Error;
 use crate::machine::Shared;
@@ -90,9 +92,9 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     ///
     /// # Errors
     /// [`Error::Raft`].
-    pub async fn start<D: Disk>(
+    pub async fn start<L: LogStore>(
         config: Config,
-        log: WriteAhead<D>,
+        log: L,
         applying: Applying,
         waiting: Waiting,
         peers: N,
@@ -109,7 +111,7 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
                 Err(error) => return Err(raft(&error)),
             }
         }
-        let reads = Barrier::new(request, {
+        let reads = Barrier::new::<R, _>(request, {
             let node = node.clone();
             move || {
                 let node = node.clone();
@@ -125,13 +127,14 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
                 }
             }
         });
-        let leads = Barrier::new(request, {
+        let leads = Barrier::new::<R, _>(request, {
             let node = node.clone();
             move || {
                 let node = node.clone();
                 async move {
                     match node.read_index_here().await {
-                        Ok(_) => Ok(()),
+                        // One that has just begun may not have applied what the one before did.
+                        Ok(wanted) => until_applied(&node, wanted, request).await,
                         Err(ReadError::NotLeader { .. }) => Err(Fault::NotLeader),
                         Err(error) => Err(read_fault(&error)),
                     }
@@ -152,8 +155,8 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
             under_way: AtomicU64::new(0),
         };
         let replica = Self { inner: Arc::new(inner) };
-        tokio::spawn(replica.clone().steer());
-        tokio::spawn(replica.clone().publish());
+        R::spawn(replica.clone().steer());
+        R::spawn(replica.clone().publish());
         Ok(replica)
     }
 
@@ -288,6 +291,24 @@ impl<R: Runtime, N: Peers> Replica<R, N> {
     }
 }
 
+/// Waits until a member's state has an entry.
+async fn until_applied<R: Runtime, N: Peers>(
+    node: &Node<R, Applying, N>,
+    wanted: LogId,
+    limit: Duration,
+) -> Result<(), Fault> {
+    if node.pulse().applied >= Some(wanted) {
+        return Ok(());
+    }
+    let mut watch = node.watch();
+    let applied = watch.until(|status| status.applied >= Some(wanted));
+    match tokio::time::timeout(limit, applied).await {
+        Ok(Some(_)) => Ok(()),
+        Ok(None) => Err(Fault::Stopped),
+        Err(_) => Err(Fault::TimeoutWaitAppliedIndex),
+    }
+}
+
 /// Takes bytes off again, also when a client has gone.
 struct Less<'c>(&'c AtomicU64, u64);
 
@@ -318,7 +339,7 @@ impl<R: Runtime, N: Peers> Consensus for Replica<R, N> {
 
     fn status(&self) -> Status {
         let pulse = self.inner.node.pulse();
-        let count = |id: Option<kv_raft::LogId>| id.map_or(0, |id| id.index + 1);
+        let count = |id: Option<LogId>| id.map_or(0, |id| id.index + 1);
         Status {
             term: pulse.term,
             leader: pulse.leader.unwrap_or(0),

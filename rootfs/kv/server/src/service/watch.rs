@@ -159,10 +159,14 @@ impl Session {
             }
             Some(RequestUnion::ProgressRequest(_)) => {
                 // As etcd since 3.4.25: only when it is true of all watchers of the stream.
-                while self.outbox.progress(&self.member.shared.hub).is_none() {
+                let revision = loop {
+                    if let Some(revision) = self.outbox.progress(&self.member.shared.hub) {
+                        break revision;
+                    }
                     self.round().await?;
-                }
-                let header = Some(self.member.header_now());
+                };
+                // Not the newest by now: what came since may be waiting.
+                let header = Some(self.member.header(revision));
                 self.tell(pb::WatchResponse { header, watch_id: NOBODY, ..Default::default() }).await
             }
             // etcd passes over a request that it does not know, too.
