@@ -19,6 +19,7 @@ use tls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tls::rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_rustls::TlsConnector;
+use tonic::transport::server::Connected as _;
 use tonic::transport::{Channel, Endpoint as Client};
 
 /// An authority, and the folder in which its certificates are.
@@ -222,7 +223,7 @@ async fn two_members_know_each_other() {
     );
     let (mut outward, mut inward) = (outward.unwrap(), inward.unwrap().unwrap());
     assert_eq!(outward.peer().common_name.as_deref(), Some("one"));
-    assert_eq!(inward.peer().common_name.as_deref(), Some("two"));
+    assert_eq!(inward.connect_info().common_name.as_deref(), Some("two"));
     outward.write_all(b"hello").await.unwrap();
     outward.flush().await.unwrap();
     let mut heard = [0; 5];
@@ -230,7 +231,7 @@ async fn two_members_know_each_other() {
     assert_eq!(&heard, b"hello");
     let mut request = tonic::Request::new(());
     assert_eq!(peer_common_name(&request), None);
-    request.extensions_mut().insert(inward.peer().clone());
+    request.extensions_mut().insert(inward.connect_info());
     assert_eq!(peer_common_name(&request), Some("two"));
     let other = Tls::new(authority.files("one", false)).unwrap();
     let refused = listen::connect(address, Some((&other, "127.0.0.1"))).await.unwrap_err().to_string();
@@ -256,4 +257,21 @@ fn files_that_cannot_be_used_are_named() {
     std::fs::write(&empty, "").unwrap();
     let nobody = Files { trusted_ca: Some(empty), ..authority.files("a", false) };
     assert!(said(nobody).ends_with("empty (--trusted-ca-file) holds no certificate"));
+}
+
+/// Debian's etcdctl sends an endpoint's scheme as part of `:authority`, which HTTP/2 does not have.
+#[test]
+fn etcdctl_may_name_the_scheme() {
+    let kv = Kv::start(&[]);
+    for words in
+        [&["put", "k", "v"][..], &["get", "k"], &["endpoint", "status"], &["endpoint", "hashkv"], &["defrag"]]
+    {
+        let output = Command::new("etcdctl")
+            .env("ETCDCTL_API", "3")
+            .arg(format!("--endpoints={}", kv.url()))
+            .args(words)
+            .output()
+            .expect("etcdctl does not start; apt-get install etcd-client");
+        assert!(output.status.success(), "{words:?}: {output:?}");
+    }
 }

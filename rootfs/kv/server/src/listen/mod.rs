@@ -4,6 +4,7 @@
 //! connection, for who needs no stream of them. Whose certificate it was is [`Peer`], which
 //! goes with each request: [`peer_common_name`].
 
+mod authority;
 mod conn;
 mod files;
 pub mod flags;
@@ -15,15 +16,25 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::Connected;
 
+use authority::Lenient;
 pub use conn::{Conn, Peer, peer_common_name};
 pub use files::{FileError, Files};
 pub use tls::Tls;
 
 use crate::error::Error;
+
+/// What is served.
+pub trait Connection:
+    AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static
+{
+}
+impl<C: AsyncRead + AsyncWrite + Connected<ConnectInfo = Peer> + Unpin + Send + 'static> Connection for C {}
 
 /// How long a client may take for its handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -76,7 +87,7 @@ pub async fn bind(endpoint: Endpoint, tls: Option<&Arc<Tls>>, flag: &str) -> Res
 }
 
 /// The connections that arrive, until the stream is dropped.
-pub fn incoming(listener: Listener) -> ReceiverStream<io::Result<Conn>> {
+pub fn incoming(listener: Listener) -> ReceiverStream<io::Result<impl Connection>> {
     let (send, connections) = mpsc::channel(1);
     tokio::spawn(async move {
         let room = Arc::new(Semaphore::new(HANDSHAKES));
@@ -98,7 +109,7 @@ pub fn incoming(listener: Listener) -> ReceiverStream<io::Result<Conn>> {
                 // A client that fails is told so by TLS itself.
                 if let Ok(connection) = accept(stream, tls.as_deref()).await {
                     // The server may be ending.
-                    let _ = send.send(Ok(connection)).await;
+                    let _ = send.send(Ok(Lenient::new(connection))).await;
                 }
             });
         }
