@@ -109,6 +109,8 @@ async fn a_put_whose_answer_is_lost_is_not_repeated(kind: Kind) {
     let server = Server::start(kind);
     let proxy = Proxy::start(&server.endpoint).await;
     let direct = client(&[&server.endpoint]);
+    // While nobody leads, a client goes on to its next endpoint, and stays there.
+    direct.get("a").await.unwrap();
     let client = client(&[&proxy.endpoint, &server.endpoint]);
     client.put(put("a", "0")).await.unwrap();
     proxy.lose(Loss::NextAnswer);
