@@ -16,6 +16,7 @@ use super::net::Net;
 use super::roster::{Entry, Roster};
 use super::socket;
 use crate::listen::{Listener, Tls};
+use crate::metrics;
 use crate::replica::{Replica, known};
 
 /// Connections at a time; a cluster needs one from each other member.
@@ -103,7 +104,13 @@ async fn connection(stream: TcpStream, tls: Option<&Tls>, host: &Host) -> io::Re
             let Ok(place) = Arc::clone(&room).acquire_many_owned(bytes).await else { return Ok(()) };
             let (host, answer) = (host.clone(), answer.clone());
             tokio::spawn(async move {
+                if hello.from != 0 {
+                    metrics::peers::received(hello.from, request.body.len());
+                }
                 let body = host.answer(request.kind, request.body).await;
+                if hello.from != 0 {
+                    metrics::peers::sent(hello.from, body.len());
+                }
                 // The connection may have gone.
                 let _ = answer.send(Frame { kind: request.kind, number: request.number, body }).await;
                 drop(place);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use kv_raft::{Member, Network, NodeId, SendError};
@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::frame::{self, Frame, Hello, Kind, Welcome};
 use super::socket::Manner;
 use crate::listen::Conn;
+use crate::metrics;
 use crate::replica::Peers;
 
 /// Requests that wait to be written, for one member.
@@ -108,8 +109,13 @@ impl Net {
         let line = self.line(target, member).await?;
         let (number, answer) = line.waiting.place().ok_or_else(broken)?;
         let _leave = Leave { waiting: &line.waiting, number };
+        let (begin, bytes) = (Instant::now(), body.len());
         line.send.send(Frame { kind, number, body }).await.map_err(|_| broken())?;
-        answer.await.map_err(|_| broken())
+        metrics::peers::sent(target, bytes);
+        let answer = answer.await.map_err(|_| broken())?;
+        metrics::peers::received(target, answer.len());
+        metrics::peers::answered(target, begin.elapsed());
+        Ok(answer)
     }
 
     async fn line(&self, target: NodeId, member: &Member) -> Result<Line, SendError> {

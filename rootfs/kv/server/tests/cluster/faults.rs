@@ -174,3 +174,39 @@ fn framed(kind: u8) -> Vec<u8> {
     head.extend(crc.to_be_bytes());
     head
 }
+
+/// The way to each other member is in `/metrics`, with what went over it.
+#[tokio::test]
+async fn the_ways_to_peers_are_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let all = found(folder.path(), &["a", "b", "c"], &[]).await;
+    let leading = &all[leader(&all, &all[0]).await];
+    leading.put("k", &"v".repeat(10_000)).await.unwrap();
+    let mut others = Vec::new();
+    for member in &all {
+        others.push(member.id().await);
+    }
+    let own = leading.id().await;
+    others.retain(|id| *id != own);
+    // A majority had it before the answer; the last one may still be on its way.
+    until("all is in the page", async || {
+        let address = leading.client.trim_start_matches("http://");
+        let mut stream = tokio::net::TcpStream::connect(address).await.ok()?;
+        let request = b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).await.ok()?;
+        let mut page = String::new();
+        stream.read_to_string(&mut page).await.ok()?;
+        let number = |name: &str, label: &str, id: u64| -> Option<f64> {
+            let begin = format!("{name}{{{label}=\"{id:x}\"}} ");
+            page.lines().find_map(|line| line.strip_prefix(&begin))?.parse().ok()
+        };
+        let is_told = |id: &u64| {
+            let sent = number("etcd_network_peer_sent_bytes_total", "To", *id)?;
+            let received = number("etcd_network_peer_received_bytes_total", "From", *id)?;
+            let answered = number("etcd_network_peer_round_trip_time_seconds_count", "To", *id)?;
+            (sent > 10_000.0 && received > 0.0 && answered >= 1.0).then_some(())
+        };
+        others.iter().try_for_each(is_told)
+    })
+    .await;
+}
