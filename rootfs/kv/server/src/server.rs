@@ -35,6 +35,9 @@ const SNAPSHOT_BYTES: u64 = 64 << 20;
 const KEEPALIVE: Duration = Duration::from_hours(2);
 /// How long its answer may take (etcd: `--grpc-keepalive-timeout`).
 const KEEPALIVE_ANSWER: Duration = Duration::from_secs(20);
+/// How many calls of one connection may be given up before they were begun. h2's 20 take the whole
+/// connection from a client that ends many calls at once while this machine is busy.
+const RESETS: usize = 10_000;
 
 /// Entries that are kept before those that may go, for members that lag a little.
 const KEEP_ENTRIES: u64 = 5_000;
@@ -151,6 +154,7 @@ impl Server {
                     .max_concurrent_streams(streams)
                     .http2_keepalive_interval(Some(KEEPALIVE))
                     .http2_keepalive_timeout(Some(KEEPALIVE_ANSWER))
+                    .http2_max_pending_accept_reset_streams(Some(RESETS))
                     .initial_stream_window_size(1 << 20)
                     .initial_connection_window_size(4 << 20)
                     .add_routes(routes);

@@ -100,3 +100,26 @@ async fn leases_are_those_of_the_caller_or_of_a_minute() {
     locks.unlock(UnlockRequest { key: held.key }).await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap_err().message(), "mutex: session is expired");
 }
+
+/// A server that was busy finds calls that were made and given up in the meantime.
+#[tokio::test]
+async fn calls_given_up_before_they_are_read_cost_no_connection() {
+    let kv = Kv::start(&[]);
+    let channel = kv.channel().await;
+    let pid = rustix::process::Pid::from_raw(i32::try_from(kv.pid()).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+    for _ in 0..1_000 {
+        let mut locks = LockClient::new(channel.clone());
+        let mut call = std::pin::pin!(locks.lock(request("l", 0)));
+        // Once for the connection's task to take it, once for its bytes to go.
+        for _ in 0..3 {
+            tokio::select! {
+                biased;
+                answer = &mut call => panic!("{answer:?}"),
+                () = tokio::task::yield_now() => {}
+            }
+        }
+    }
+    rustix::process::kill_process(pid, rustix::process::Signal::CONT).unwrap();
+    wait_for_keys(&channel, "l/", 0).await;
+}

@@ -67,7 +67,26 @@ pub(crate) fn mask(text: &str) -> String {
         masked.push(letter);
     }
     masked.pop();
-    masked.lines().map(status).collect::<Vec<_>>().join("\n")
+    masked.lines().map(status).map(table).map(attached).collect::<Vec<_>>().join("\n")
+}
+
+/// A table is as wide as its ids, which now and then are a digit shorter.
+fn table(line: String) -> String {
+    if !line.starts_with(['+', '|']) {
+        return line;
+    }
+    let mut letters: Vec<_> = line.chars().collect();
+    letters.dedup_by(|one, two| one == two && matches!(*one, '-' | ' '));
+    letters.into_iter().collect()
+}
+
+/// etcd gives the keys of a lease in the order of a Go map, which is none.
+fn attached(line: String) -> String {
+    let Some((before, keys)) = line.split_once("attached keys([") else { return line };
+    let Some((keys, after)) = keys.split_once("])") else { return line };
+    let mut keys: Vec<_> = keys.split(' ').collect();
+    keys.sort_unstable();
+    format!("{before}attached keys([{}]){after}", keys.join(" "))
 }
 
 /// `endpoint status` has its numbers in a row without names.
