@@ -67,7 +67,12 @@ pub(crate) fn mask(text: &str) -> String {
         masked.push(letter);
     }
     masked.pop();
-    masked.lines().map(status).map(table).map(attached).collect::<Vec<_>>().join("\n")
+    let mut lines: Vec<_> = masked.lines().map(status).map(table).map(attached).collect();
+    // The same keys with `-w fields`; those of a range have other lines between them.
+    for keys in lines.chunk_by_mut(|one, two| [one, two].iter().all(|line| line.starts_with("\"Key\" : "))) {
+        keys.sort_unstable();
+    }
+    lines.join("\n")
 }
 
 /// A table is as wide as its ids, which now and then are a digit shorter.
