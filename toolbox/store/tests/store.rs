@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::{Tar, dump, keep, run};
+use common::{Tar, dump, keep, run, soon, unused};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -180,13 +180,13 @@ fn names_removal_and_collection() {
     let tree = held.image.tree.clone();
     drop(held);
     assert_eq!(store.gc(&[]).unwrap().images, []);
-    assert!(store.remove("docker.io/library/tools:1").unwrap());
+    assert!(unused(|| store.remove("docker.io/library/tools:1")));
     assert!(!tree.exists());
     assert!(matches!(store.remove("tools"), Err(StoreError::Unknown { .. })));
     // Without a name, kept or not.
     drop(get(&store, &path).unwrap());
     assert_eq!(store.gc(std::slice::from_ref(&id)).unwrap().images, []);
-    let freed = store.gc(&[]).unwrap();
+    let freed = soon(|| Some(store.gc(&[]).unwrap()).filter(|freed| !freed.images.is_empty()));
     assert_eq!(freed.images, [id]);
     assert!(freed.bytes > 9_000_000, "{freed:?}");
     assert_eq!(fs::read_dir(store.root().join("index")).unwrap().count(), 0);

@@ -10,7 +10,29 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use toolbox_store::{Limits, Ownership, Policy};
+use std::time::{Duration, Instant};
+use toolbox_store::{Limits, Ownership, Policy, StoreError};
+
+/// Tries until there is something. A neighbour's test that starts a program has a copy of every lock of this
+/// process until the program is executed: what was let go here may be held for a moment still.
+pub fn soon<T>(mut attempt: impl FnMut() -> Option<T>) -> T {
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        if let Some(done) = attempt() {
+            return done;
+        }
+        assert!(Instant::now() < end, "held for longer than a program takes to be executed");
+        std::thread::yield_now();
+    }
+}
+
+/// What is done to an image that nobody here uses any more.
+pub fn unused<T>(mut act: impl FnMut() -> Result<T, StoreError>) -> T {
+    soon(|| match act() {
+        Err(StoreError::InUse { .. }) => None,
+        done => Some(done.unwrap()),
+    })
+}
 
 /// Runs a program that must succeed, and gives what it printed.
 pub fn run(program: &str, arguments: &[&str], folder: &Path) -> String {
